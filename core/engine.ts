@@ -1,0 +1,68 @@
+// The engine's verbs, typed: each is one SQL function of migrations/functions and one round trip.
+
+import type { Json } from './json.ts'
+import type { JobState, Progress } from './wire.ts'
+
+/** Names one attempt of one job: what a callback id carries and what the fence is on. `segment` and `id` are int8 as text. */
+export interface AttemptRef {
+  readonly segment: string
+  readonly id: string
+  readonly attempt: number
+}
+
+/** How an attempt ended, as its closer asks for it. */
+export type Outcome =
+  | { readonly kind: 'completed'; readonly result?: Json | undefined }
+  /** Retried by the job's policy while attempts are left, unless `retryable` is false. */
+  | {
+      readonly kind: 'failed'
+      readonly error: AttemptError
+      readonly retryable: boolean
+      /** Overrides the policy's backoff, in milliseconds. */
+      readonly delayMs?: number | undefined
+    }
+  /** Put back without using up an attempt (throttled, no target yet); a failure once that has gone on for too long. */
+  | { readonly kind: 'put_back'; readonly error: AttemptError; readonly delayMs: number }
+  /** Handed back at once without using up an attempt (a dispatcher that drains). */
+  | { readonly kind: 'released' }
+
+export interface AttemptError {
+  readonly message: string
+  /** What went wrong, for machines: `http_500`, `timeout`, `callback_timeout`, `reported` ... */
+  readonly code: string
+}
+
+export interface CloseItem extends AttemptRef {
+  readonly outcome: Outcome
+}
+
+/** What is on record for the attempt once `close` has answered. */
+export interface Closed {
+  /**
+   * The attempt's recorded end: `completed`, `failed`, `cancelled`; `retryable` or `available` when the job goes on
+   * with a later attempt; `unknown` when no such attempt can be closed (any more).
+   */
+  readonly state: Extract<JobState, 'completed' | 'failed' | 'cancelled' | 'retryable' | 'available'> | 'unknown'
+  /** True for the one call that closed the attempt; false when it was closed before and nothing changed. */
+  readonly fresh: boolean
+  /** The recorded result of a completed attempt. */
+  readonly result?: Json | undefined
+}
+
+export interface HeartbeatItem extends AttemptRef {
+  readonly timeoutSeconds: number
+  readonly progress?: Progress | undefined
+}
+
+export interface Beat {
+  /** `running` or `waiting_external` while the attempt is open, else its recorded end as in {@link Closed}. */
+  readonly state: Closed['state'] | 'running' | 'waiting_external'
+}
+
+/** The two verbs the callback ingress needs. */
+export interface CallbackStore {
+  /** Answers in the order of the items. Each item is fenced on its own. */
+  close(items: readonly CloseItem[]): Promise<Closed[]>
+  /** Answers in the order of the items. */
+  heartbeat(items: readonly HeartbeatItem[]): Promise<Beat[]>
+}

@@ -1,0 +1,41 @@
+// Errors with stable codes: what a caller may match on. Messages may change, codes do not.
+
+/** Every code that Millrace raises. */
+export type ErrorCode =
+  | 'invalid_kind'
+  | 'invalid_queue'
+  | 'invalid_priority'
+  | 'invalid_max_attempts'
+  | 'invalid_run_at'
+  | 'invalid_tags'
+  | 'invalid_metadata'
+  | 'invalid_args'
+  | 'payload_too_large'
+  | 'invalid_declaration'
+  | 'invalid_configuration'
+  | 'invalid_keyring'
+  | 'invalid_signature'
+  | 'invalid_callback_id'
+  | 'invalid_request'
+  | 'body_too_large'
+  | 'stale_timestamp'
+  | 'not_found'
+  | 'attempt_closed'
+  | 'schema_missing'
+  | 'schema_too_new'
+  | 'schema_too_old'
+  | 'unsupported_driver'
+  | 'unavailable'
+
+/** An error of Millrace's own. `hint` says what to do about it, where there is something to do. */
+export class MillraceError extends Error {
+  readonly code: ErrorCode
+  readonly hint: string | undefined
+
+  constructor(code: ErrorCode, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'MillraceError'
+    this.code = code
+    this.hint = options.hint
+  }
+}

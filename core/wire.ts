@@ -1,0 +1,80 @@
+// The wire protocol's shapes and header names (docs/protocol.md): a superset of Awa's HTTP worker contract.
+
+import type { Json } from './json.ts'
+
+export const HEADER = {
+  /** Hex BLAKE3 keyed hash of `callback_id`: Awa's bearer capability. */
+  compatibleSignature: 'x-awa-signature',
+  /** Dispatch: `t=<unix s>,kid=<key id>,v1=<hex>`; callback: `t=<unix s>,v1=<hex>`. */
+  signature: 'millrace-signature',
+  /** Hex key, valid for this attempt only, with which the function signs its callbacks. */
+  attemptKey: 'millrace-attempt-key',
+  attempt: 'millrace-attempt',
+  /** ISO 8601 instant after which the attempt is given up. */
+  deadline: 'millrace-deadline',
+  /** Stable for all attempts of a job. */
+  idempotencyKey: 'idempotency-key',
+  /** On a function's answer: `true` makes any failure final. */
+  noRetry: 'millrace-no-retry',
+} as const
+
+/** Where callbacks go, below the ingress's base URL, unless configured otherwise. */
+export const CALLBACK_PREFIX = '/api/callbacks'
+
+/** What a function can tell us of its attempt. */
+export type CallbackAction = 'complete' | 'fail' | 'heartbeat'
+
+/** Progress of a running job; `metadata` is a checkpoint handed to the next attempt. */
+export interface Progress {
+  /** 0 to 100. */
+  readonly percent?: number | undefined
+  readonly message?: string | undefined
+  readonly metadata?: { readonly [key: string]: Json | undefined } | undefined
+}
+
+/** The body of a dispatch (POST, JSON). `callback_*` are present in callback mode only. */
+export interface DispatchBody {
+  readonly job_id: number
+  readonly kind: string
+  readonly args: Json
+  /** 1 for the first; only ever grows. */
+  readonly attempt: number
+  readonly max_attempts: number
+  readonly queue: string
+  /** ISO 8601. */
+  readonly deadline: string
+  /** ISO 8601. */
+  readonly enqueued_at: string
+  readonly callback_id?: string
+  /** Ends in `/complete`. */
+  readonly callback_url?: string
+  readonly progress?: Progress
+  readonly metadata?: { readonly [key: string]: Json | undefined }
+}
+
+export interface CompleteBody {
+  readonly payload?: Json
+}
+
+export interface FailBody {
+  readonly error: string
+  /** Final unless true, as in Awa's contract. */
+  readonly retryable?: boolean
+}
+
+export interface HeartbeatBody {
+  /** How long from now the attempt may stay silent, in seconds; 3600 unless given. */
+  readonly timeout_seconds?: number
+  readonly progress?: Progress
+}
+
+/** The states of a job as users see them. */
+export type JobState =
+  | 'scheduled'
+  | 'available'
+  | 'running'
+  | 'waiting_external'
+  | 'retryable'
+  | 'completed'
+  | 'failed'
+  | 'cancelled'
