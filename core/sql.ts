@@ -19,3 +19,6 @@ export interface Listener {
 
 /** The literal of a Postgres array of numbers or plain words (no quoting needed), e.g. `{1,2,3}`. */
 export const arrayLiteral = (values: readonly (string | number | bigint)[]): string => `{${values.join(',')}}`
+
+/** A name as SQL takes it, whatever is in it: `"millrace"`. */
+export const quoteIdentifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
