@@ -1,0 +1,85 @@
+// What a declaration of a kind or a subscription must satisfy, checked where it is written, before any deploy.
+
+import { MillraceError } from './errors.ts'
+import type { HttpTarget, KindOptions, RetryPolicy } from './kind-options.ts'
+
+/** @throws {MillraceError} `invalid_declaration` */
+export function checkKind(kind: KindOptions & { readonly name: string }): void {
+  checkName('kind', kind.name)
+  const where = `Kind "${kind.name}"`
+  if (kind.queue !== undefined && !isLength(kind.queue)) refuse(where, 'queue has 1 to 200 characters')
+  checkInteger(where, 'priority', kind.priority, 1, 4)
+  checkInteger(where, 'maxAttempts', kind.maxAttempts, 1, 1000)
+  if (kind.retry) checkRetry(`${where}: retry`, kind.retry)
+  if (kind.target) checkTarget(`${where}: target`, kind.target)
+}
+
+/** @throws {MillraceError} `invalid_declaration` */
+export function checkName(what: 'kind' | 'subscription', name: string): void {
+  if (!isLength(name)) refuse(`A ${what}'s name`, `has 1 to 200 characters, not ${name.length}`)
+  if (name.startsWith('millrace.')) refuse(`The ${what} "${name}"`, 'names that start with "millrace." are built in')
+}
+
+/** @throws {MillraceError} `invalid_declaration` unless `url` is absolute, http or https, and without credentials */
+export function checkUrl(where: string, url: string): void {
+  const { protocol, username, password } = URL.parse(url) ?? {}
+  if (protocol !== 'https:' && protocol !== 'http:') refuse(where, `url is an absolute http(s) URL, not "${url}"`)
+  if (username || password) refuse(where, 'url carries credentials; put them into a header')
+}
+
+/** @throws {MillraceError} `invalid_declaration` */
+export function refuse(where: string, problem: string): never {
+  throw new MillraceError('invalid_declaration', `${where}: ${problem}`)
+}
+
+function checkTarget(where: string, target: HttpTarget): void {
+  checkUrl(where, target.url)
+  if (!['sync', 'callback', undefined].includes(target.mode)) refuse(where, 'mode is "sync" or "callback"')
+  checkSeconds(where, 'requestTimeoutSeconds', target.requestTimeoutSeconds)
+  checkSeconds(where, 'callbackTimeoutSeconds', target.callbackTimeoutSeconds)
+  checkInteger(where, 'concurrency', target.concurrency, 1, 10_000)
+  try {
+    new Headers({ ...target.headers })
+  } catch (error) {
+    refuse(where, `headers: ${(error as Error).message}`)
+  }
+}
+
+/** A week: longer waits are a schedule, not a retry, and longer silence is no life sign. */
+const LONGEST_SECONDS = 7 * 24 * 3600
+const LONGEST_LIST = 1000
+
+function checkRetry(where: string, retry: RetryPolicy): void {
+  if (!['exponential', 'linear', 'fixed', 'list'].includes(retry.strategy)) refuse(where, 'unknown strategy')
+  if (retry.jitter !== undefined && !(retry.jitter >= 0 && retry.jitter <= 1))
+    refuse(where, 'jitter is a share, 0 to 1')
+  if (retry.strategy === 'list') checkDelays(where, retry.delaysSeconds)
+  else if (retry.strategy === 'fixed') checkSeconds(where, 'baseSeconds', retry.baseSeconds, true)
+  else checkGrowth(where, retry)
+}
+
+function checkGrowth(where: string, retry: { baseSeconds?: number; capSeconds?: number }): void {
+  checkSeconds(where, 'baseSeconds', retry.baseSeconds)
+  checkSeconds(where, 'capSeconds', retry.capSeconds)
+  if ((retry.capSeconds ?? Infinity) < (retry.baseSeconds ?? 0)) refuse(where, 'capSeconds is below baseSeconds')
+}
+
+function checkDelays(where: string, delays: readonly number[]): void {
+  if (delays.length < 1 || delays.length > LONGEST_LIST) refuse(where, `delaysSeconds has 1 to ${LONGEST_LIST} entries`)
+  for (const delay of delays) checkSeconds(where, 'delaysSeconds', delay, true)
+}
+
+function checkSeconds(where: string, name: string, value: number | undefined, zeroAllowed = false): void {
+  if (value === undefined) return
+  const enough = zeroAllowed ? value >= 0 : value > 0
+  if (!(enough && value <= LONGEST_SECONDS)) {
+    refuse(where, `${name} is a number of seconds, ${zeroAllowed ? 'from' : 'above'} 0 to ${LONGEST_SECONDS}: ${value}`)
+  }
+}
+
+function checkInteger(where: string, name: string, value: number | undefined, low: number, high: number): void {
+  if (value === undefined || (Number.isInteger(value) && value >= low && value <= high)) return
+  refuse(where, `${name} is a whole number from ${low} to ${high}, not ${value}`)
+}
+
+const isLength = (text: string): boolean => text.length >= 1 && text.length <= 200

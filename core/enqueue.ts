@@ -1,0 +1,118 @@
+// What enqueueing sends: a declared kind, checked arguments and options become the parameters of millrace.enqueue.
+
+import { parseArgs } from './args.ts'
+import { type ErrorCode, MillraceError } from './errors.ts'
+import type { Json } from './json.ts'
+import { jsonText } from './json-text.ts'
+import type { ArgsOf, Kind } from './kind.ts'
+
+/** Per job; each overrides what the kind declares. The limits are checked by the database. */
+export interface EnqueueOptions {
+  /** At most 200 characters. */
+  readonly queue?: string | undefined
+  /** 1 (first) to 4 (last). */
+  readonly priority?: number | undefined
+  /** Not before this instant. Not together with `delaySeconds`. */
+  readonly runAt?: Date | undefined
+  /** Not before this many seconds after the transaction began, by the database's clock. */
+  readonly delaySeconds?: number | undefined
+  /** 1 to 1000. */
+  readonly maxAttempts?: number | undefined
+  /** At most 20. */
+  readonly tags?: readonly string[] | undefined
+  /** Travels with the job and with every dispatch of it; at most a few KiB. */
+  readonly metadata?: { readonly [key: string]: Json | undefined } | undefined
+}
+
+/** A job to be enqueued; make it with {@link job}. */
+export interface Job<K extends Kind = Kind> {
+  readonly kind: K
+  readonly args: ArgsOf<K>
+  readonly options: EnqueueOptions
+}
+
+/**
+ * One entry for `enqueueMany`.
+ *
+ * @example
+ * await enqueueMany(tx, orders.map(order => job(renderReceipt, { orderId: order.id })))
+ */
+export const job = <K extends Kind>(kind: K, args: ArgsOf<K>, options: EnqueueOptions = {}): Job<K> => ({
+  kind,
+  args,
+  options,
+})
+
+/** A job as millrace.enqueue's parameters: checked, in the database's names; `null` leaves it to the kind's row. */
+export interface JobRow {
+  readonly kind: string
+  /** JSON text, like `metadata`. */
+  readonly args: string
+  readonly queue: string | null
+  readonly priority: number | null
+  readonly run_at: string | null
+  readonly delay_seconds: number | null
+  readonly max_attempts: number | null
+  readonly tags: readonly string[] | null
+  readonly metadata: string | null
+}
+
+/**
+ * Validates a job before anything is sent. The arguments go out as the caller gave them, not as the schema's output:
+ * the function validates them again, and a schema need not accept what it puts out.
+ *
+ * @throws {MillraceError} `invalid_args`, `invalid_metadata`, `invalid_run_at`, `invalid_priority`,
+ *   `invalid_max_attempts`
+ */
+export async function toRow({ kind, args, options }: Job): Promise<JobRow> {
+  await parseArgs(kind, args)
+  return {
+    kind: kind.name,
+    args: jsonText(args, 'invalid_args', `Arguments of "${kind.name}"`),
+    queue: storable(options.queue ?? kind.queue, 'invalid_queue', 'Queue'),
+    priority: int4(options.priority ?? kind.priority, 'invalid_priority'),
+    run_at: instant(options.runAt),
+    delay_seconds: seconds(options.delaySeconds),
+    max_attempts: int4(options.maxAttempts ?? kind.maxAttempts, 'invalid_max_attempts'),
+    tags: storable(options.tags, 'invalid_tags', 'Tags'),
+    metadata: options.metadata === undefined ? null : jsonText(options.metadata, 'invalid_metadata', 'Metadata'),
+  }
+}
+
+/** The literal of a Postgres `text[]`: every element quoted. */
+export const textArrayLiteral = (values: readonly string[]): string =>
+  `{${values.map(value => `"${value.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`
+
+/** The element of millrace.enqueue_many's array; spliced as text, so that the arguments are serialised once. */
+export function rowJson(row: JobRow): string {
+  const { args, metadata, ...rest } = row
+  const given = Object.entries(rest).filter(([, value]) => value !== null)
+  const head = JSON.stringify(Object.fromEntries(given)).slice(0, -1)
+  return `${head},"args":${args}${metadata === null ? '' : `,"metadata":${metadata}`}}`
+}
+
+/** Text that Postgres would refuse or that UTF-8 would alter is refused here, where its code is known. */
+function storable<T>(value: T | undefined, code: ErrorCode, what: string): T | null {
+  if (value === undefined) return null
+  jsonText(value, code, what)
+  return value
+}
+
+function instant(runAt: Date | undefined): string | null {
+  if (runAt === undefined) return null
+  if (Number.isNaN(runAt.getTime())) throw new MillraceError('invalid_run_at', 'runAt is not a valid date')
+  return runAt.toISOString()
+}
+
+function seconds(delay: number | undefined): number | null {
+  if (delay === undefined) return null
+  if (!Number.isFinite(delay)) throw new MillraceError('invalid_run_at', `delaySeconds is ${delay}`)
+  return delay
+}
+
+/** Only what a cast to `int` would garble is refused here. */
+function int4(value: number | undefined, code: ErrorCode): number | null {
+  if (value === undefined) return null
+  if (value !== (value | 0)) throw new MillraceError(code, `${value} is not a whole number`)
+  return value
+}

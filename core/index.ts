@@ -1,0 +1,36 @@
+// The public entry point `millrace`: declare kinds, enqueue them, sync the declarations.
+
+export {
+  type Client,
+  type ClientOptions,
+  createClient,
+  enqueue,
+  enqueueMany,
+  enqueueManyStatement,
+  enqueueStatement,
+  type Statement,
+} from './client.ts'
+export { type Database, type DriverOptions, type PostgresJsLike, type QueryLike, toSql } from './drivers.ts'
+export { type EnqueueOptions, type Job, job } from './enqueue.ts'
+export { type ErrorCode, MillraceError } from './errors.ts'
+export type { Json } from './json.ts'
+export {
+  type ArgsOf,
+  defineKind,
+  type HttpTarget,
+  type Kind,
+  type KindOptions,
+  type ParsedArgsOf,
+  type RetryPolicy,
+} from './kind.ts'
+export {
+  defineManifest,
+  type Manifest,
+  type ManifestDeclaration,
+  type SyncOptions,
+  type SyncResult,
+  syncManifest,
+} from './manifest.ts'
+export type { Sql, SqlValue } from './sql.ts'
+export type { CompletionEvent, Subscription } from './subscription.ts'
+export type { JobState } from './wire.ts'

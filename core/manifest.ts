@@ -1,0 +1,119 @@
+// The manifest: everything an application declares, synced into the database as one versioned whole.
+
+import { translatingErrors } from './database-errors.ts'
+import { checkKind, refuse } from './declaration.ts'
+import { type Database, toSql } from './drivers.ts'
+import type { Kind } from './kind.ts'
+import type { HttpTarget, RetryPolicy } from './kind-options.ts'
+import { quoteIdentifier } from './sql.ts'
+import { COMPLETION_EVENTS, checkSubscription, kindNames, type Subscription } from './subscription.ts'
+
+export interface ManifestDeclaration {
+  readonly kinds?: readonly Kind[]
+  readonly subscriptions?: readonly Subscription[]
+}
+
+export interface Manifest {
+  readonly kinds: readonly Kind[]
+  readonly subscriptions: readonly Subscription[]
+}
+
+export interface SyncOptions {
+  /**
+   * Which application this is (`default`), when several share one installation: a sync replaces what the same source
+   * declared before and leaves the others' alone.
+   */
+  readonly source?: string | undefined
+  /** The schema that `millrace migrate` was told to use: `millrace`. */
+  readonly schema?: string | undefined
+}
+
+export interface SyncResult {
+  /** Of the declarations in the database; counts up with every change. */
+  readonly version: number
+  /** False when the database held exactly this already, and nothing was written. */
+  readonly changed: boolean
+  /** Names of this source's kinds, now. */
+  readonly kinds: readonly string[]
+  /** Names of the kinds that this source declared before and no longer does. */
+  readonly removed: readonly string[]
+}
+
+/**
+ * Puts declarations together and checks them.
+ *
+ * @throws {MillraceError} `invalid_declaration`
+ * @example
+ * export const manifest = defineManifest({
+ *   kinds: [renderReceipt],
+ *   subscriptions: [{ name: 'shop', kinds: [renderReceipt], url: 'https://shop.example.com/hooks', secret }],
+ * })
+ */
+export function defineManifest({ kinds = [], subscriptions = [] }: ManifestDeclaration): Manifest {
+  kinds.forEach(checkKind)
+  subscriptions.forEach(checkSubscription)
+  checkUnique('kinds', kinds)
+  checkUnique('subscriptions', subscriptions)
+  return Object.freeze({ kinds, subscriptions })
+}
+
+/**
+ * Writes the manifest into the database, in one statement: do it at deploy and at start-up. Enqueuers in plain SQL,
+ * dispatchers and the callback ingress read what it wrote.
+ *
+ * @throws {MillraceError} `schema_missing`, `invalid_declaration`, `unsupported_driver`
+ */
+export async function syncManifest(db: Database, manifest: Manifest, options: SyncOptions = {}): Promise<SyncResult> {
+  const { source = 'default', schema = 'millrace' } = options
+  const sql = toSql(db)
+  const text = `select ${quoteIdentifier(schema)}.sync_manifest($1::text::jsonb, $2::text)::text as result`
+  const params = [JSON.stringify(manifestRow(manifest)), source]
+  const rows = await translatingErrors(() => sql.query<{ result: string }>(text, params))
+  return JSON.parse((rows[0] as { result: string }).result) as SyncResult
+}
+
+/** The manifest in the database's names. What is not given is left out: the database knows the defaults. */
+export function manifestRow({ kinds, subscriptions }: Manifest): object {
+  return {
+    kinds: kinds.map(kind => ({
+      name: kind.name,
+      queue: kind.queue,
+      priority: kind.priority,
+      max_attempts: kind.maxAttempts,
+      retry: kind.retry && retryRow(kind.retry),
+      target: kind.target && targetRow(kind.target),
+    })),
+    subscriptions: subscriptions.map(subscription => ({
+      name: subscription.name,
+      kinds: kindNames(subscription),
+      events: subscription.events ?? COMPLETION_EVENTS,
+      url: subscription.url,
+      secret: subscription.secret,
+    })),
+  }
+}
+
+function retryRow(retry: RetryPolicy): object {
+  return {
+    strategy: retry.strategy,
+    base_seconds: 'baseSeconds' in retry ? retry.baseSeconds : undefined,
+    cap_seconds: 'capSeconds' in retry ? retry.capSeconds : undefined,
+    delays_seconds: 'delaysSeconds' in retry ? retry.delaysSeconds : undefined,
+    jitter: retry.jitter,
+  }
+}
+
+const targetRow = (target: HttpTarget): object => ({
+  url: target.url,
+  mode: target.mode,
+  request_timeout_seconds: target.requestTimeoutSeconds,
+  callback_timeout_seconds: target.callbackTimeoutSeconds,
+  concurrency: target.concurrency,
+  headers: target.headers,
+})
+
+function checkUnique(what: string, declared: readonly { readonly name: string }[]): void {
+  const names = declared.map(({ name }) => name)
+  const twice = names.find((name, index) => names.indexOf(name) !== index)
+  if (twice !== undefined) refuse(`Manifest: ${what}`, `"${twice}" is declared twice`)
+}
