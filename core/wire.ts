@@ -14,7 +14,7 @@ export const HEADER = {
   deadline: 'millrace-deadline',
   /** Stable for all attempts of a job. */
   idempotencyKey: 'idempotency-key',
-  /** On a function's answer: `true` makes any failure final. */
+  /** On a function's answer: `true` makes any failure final, `false` makes any failure retryable, whatever the status. */
   noRetry: 'millrace-no-retry',
 } as const
 
@@ -60,6 +60,8 @@ export interface FailBody {
   readonly error: string
   /** Final unless true, as in Awa's contract. */
   readonly retryable?: boolean
+  /** With `retryable: true`: put the job back for so long, in seconds, without using up an attempt. */
+  readonly retry_after_seconds?: number
 }
 
 export interface HeartbeatBody {

@@ -1,0 +1,31 @@
+// Public entry `millrace/protocol`: keys, tokens and signatures, for whoever speaks the wire protocol without the SDK.
+
+export { type CallbackId, decodeCallbackId, encodeCallbackId } from './protocol/callback-id.ts'
+export {
+  attemptKey,
+  type SignedCallback,
+  signCallback,
+  signCompatible,
+  verifyCallback,
+  verifyCompatible,
+} from './protocol/callback-signature.ts'
+export { callbackUrl, normalizePrefix } from './protocol/callback-url.ts'
+export { callbackIdOf, type DispatchToSign, dispatchHeaders, idempotencyKeyOf } from './protocol/dispatch-headers.ts'
+export { type SignedRequest, signDispatch, verifyDispatch } from './protocol/dispatch-signature.ts'
+export {
+  deriveDispatchKeyring,
+  formatKeyring,
+  generateKeyring,
+  type Keyring,
+  parseKeyring,
+  type SigningKey,
+} from './protocol/keyring.ts'
+export { TOLERANCE_SECONDS, type Verdict } from './protocol/signature-header.ts'
+export {
+  generateWebhookSecret,
+  signWebhook,
+  verifyWebhook,
+  type WebhookHeaders,
+  type WebhookMessage,
+} from './protocol/webhook.ts'
+export * from './wire.ts'
