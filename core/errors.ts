@@ -29,6 +29,12 @@ export type ErrorCode =
   | 'schema_missing'
   | 'schema_too_new'
   | 'schema_too_old'
+  | 'schema_not_empty'
+  | 'migration_changed'
+  | 'migration_blocked'
+  | 'unsupported_server'
+  | 'missing_dependency'
+  | 'data_directory_in_use'
   | 'unsupported_driver'
   | 'unavailable'
 
