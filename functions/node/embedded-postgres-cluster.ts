@@ -2,7 +2,19 @@
 
 import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { chmod, chown, mkdir, mkdtemp, readFile, readlink, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -76,10 +88,14 @@ export async function readNotes(dataDir: string): Promise<ClusterNotes> {
   try {
     return JSON.parse(await readFile(join(dataDir, NOTES), 'utf8')) as ClusterNotes
   } catch (cause) {
-    throw new MillraceError('invalid_configuration', `${dataDir} is not a data directory that this user made with Millrace`, {
-      hint: 'Choose another folder, or run as the user who made it.',
-      cause,
-    })
+    throw new MillraceError(
+      'invalid_configuration',
+      `${dataDir} is not a data directory that this user made with Millrace`,
+      {
+        hint: 'Choose another folder, or run as the user who made it.',
+        cause,
+      },
+    )
   }
 }
 

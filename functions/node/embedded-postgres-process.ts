@@ -61,7 +61,13 @@ export async function runServer(command: ServerCommand): Promise<ServerProcess> 
 
 function serverArguments({ dataDir, port, settings }: ServerCommand): string[] {
   const all = { listen_addresses: '127.0.0.1', unix_socket_directories: '', ...settings }
-  return ['-D', dataDir, '-p', String(port), ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])]
+  return [
+    '-D',
+    dataDir,
+    '-p',
+    String(port),
+    ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+  ]
 }
 
 /** The caller's environment without its PG* variables, in a language whose messages we know. */
