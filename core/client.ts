@@ -2,15 +2,10 @@
 
 import { translatingErrors } from './database-errors.ts'
 import { type Database, toSql } from './drivers.ts'
-import { type EnqueueOptions, type Job, type JobRow, job, rowJson, textArrayLiteral, toRow } from './enqueue.ts'
+import { type EnqueueOptions, type Job, job, toRow } from './enqueue.ts'
+import { type Statement, statementForMany, statementForOne } from './enqueue-statement.ts'
 import type { ArgsOf, Kind } from './kind.ts'
-import { quoteIdentifier, type Sql } from './sql.ts'
-
-/** A statement with `$1` placeholders: a `pg` query config, or the two arguments of any driver's or ORM's raw query. */
-export interface Statement {
-  readonly text: string
-  readonly values: (string | null)[]
-}
+import type { Sql } from './sql.ts'
 
 export interface ClientOptions {
   /** The schema that `millrace migrate` was told to use: `millrace`. */
@@ -51,8 +46,6 @@ export interface Client {
 
 /** A client for an installation in another schema than `millrace`. */
 export function createClient({ schema = 'millrace' }: ClientOptions = {}): Client {
-  const one = enqueueText(quoteIdentifier(schema))
-  const many = enqueueManyText(quoteIdentifier(schema))
   const client: Client = {
     async enqueue(tx, kind, args, options) {
       const sql = toSql(tx)
@@ -63,13 +56,8 @@ export function createClient({ schema = 'millrace' }: ClientOptions = {}): Clien
       const sql = toSql(tx)
       return jobs.length === 0 ? [] : ids(sql, await client.enqueueManyStatement(jobs))
     },
-    async enqueueStatement(kind, args, options) {
-      return { text: one, values: valuesOf(await toRow(job(kind, args, options))) }
-    },
-    async enqueueManyStatement(jobs) {
-      const rows = await Promise.all(jobs.map(toRow))
-      return { text: many, values: [`[${rows.map(rowJson).join(',')}]`] }
-    },
+    enqueueStatement: async (kind, args, options) => statementForOne(schema, await toRow(job(kind, args, options))),
+    enqueueManyStatement: async jobs => statementForMany(schema, await Promise.all(jobs.map(toRow))),
   }
   return client
 }
@@ -84,29 +72,6 @@ export const enqueueMany: Client['enqueueMany'] = client.enqueueMany
 export const enqueueStatement: Client['enqueueStatement'] = client.enqueueStatement
 /** {@link Client.enqueueManyStatement} in the schema `millrace`. */
 export const enqueueManyStatement: Client['enqueueManyStatement'] = client.enqueueManyStatement
-
-// Named notation, so that the function can gain parameters; ids leave as text, because drivers disagree on int8.
-const enqueueText = (schema: string): string => `select ${schema}.enqueue(
-  kind => $1::text, args => $2::text::jsonb, queue => $3::text, priority => $4::text::int,
-  run_at => $5::text::timestamptz, delay => make_interval(secs => $6::text::float8), max_attempts => $7::text::int,
-  tags => $8::text::text[], metadata => $9::text::jsonb)::text as id`
-
-const enqueueManyText = (schema: string): string =>
-  `select id::text as id from ${schema}.enqueue_many($1::text::jsonb) with ordinality as job(id, n) order by n`
-
-const valuesOf = (row: JobRow): (string | null)[] => [
-  row.kind,
-  row.args,
-  row.queue,
-  text(row.priority),
-  row.run_at,
-  text(row.delay_seconds),
-  text(row.max_attempts),
-  row.tags && textArrayLiteral(row.tags),
-  row.metadata,
-]
-
-const text = (value: number | null): string | null => (value === null ? null : String(value))
 
 async function ids(sql: Sql, { text, values }: Statement): Promise<string[]> {
   const rows = await translatingErrors(() => sql.query<{ id: string }>(text, values))

@@ -2,7 +2,7 @@
 
 import { type ErrorCode, MillraceError } from './errors.ts'
 
-/** The engine raises 23514 (check violation) and puts one of these into the constraint's name. */
+/** The engine raises an integrity violation (class 23) and puts one of these into the constraint's name. */
 const LIMITS: ReadonlySet<string> = new Set<ErrorCode>([
   'invalid_kind',
   'invalid_queue',
@@ -43,7 +43,7 @@ interface DatabaseError {
 /** The {@link MillraceError} that a driver's error stands for, with it as `cause`; any other error as it is. */
 export function translateError(error: unknown): unknown {
   if (!isDatabaseError(error)) return error
-  const known = error.code === '23514' ? limit(error) : BY_STATE[error.code]
+  const known = error.code.startsWith('23') ? limit(error) : BY_STATE[error.code]
   if (known === undefined) return error
   return new MillraceError(known.code, error.message, { hint: error.hint || known.hint, cause: error })
 }

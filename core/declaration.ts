@@ -45,8 +45,7 @@ function checkTarget(where: string, target: HttpTarget): void {
   }
 }
 
-/** A week: longer waits are a schedule, not a retry, and longer silence is no life sign. */
-const LONGEST_SECONDS = 7 * 24 * 3600
+const DAY_SECONDS = 24 * 3600
 const LONGEST_LIST = 1000
 
 function checkRetry(where: string, retry: RetryPolicy): void {
@@ -54,27 +53,29 @@ function checkRetry(where: string, retry: RetryPolicy): void {
   if (retry.jitter !== undefined && !(retry.jitter >= 0 && retry.jitter <= 1))
     refuse(where, 'jitter is a share, 0 to 1')
   if (retry.strategy === 'list') checkDelays(where, retry.delaysSeconds)
-  else if (retry.strategy === 'fixed') checkSeconds(where, 'baseSeconds', retry.baseSeconds, true)
+  else if (retry.strategy === 'fixed') checkDelay(where, 'baseSeconds', retry.baseSeconds)
   else checkGrowth(where, retry)
 }
 
 function checkGrowth(where: string, retry: { baseSeconds?: number; capSeconds?: number }): void {
   checkSeconds(where, 'baseSeconds', retry.baseSeconds)
   checkSeconds(where, 'capSeconds', retry.capSeconds)
-  if ((retry.capSeconds ?? Infinity) < (retry.baseSeconds ?? 0)) refuse(where, 'capSeconds is below baseSeconds')
+  if ((retry.baseSeconds ?? 0) > (retry.capSeconds ?? DAY_SECONDS)) refuse(where, 'baseSeconds is above capSeconds')
 }
 
 function checkDelays(where: string, delays: readonly number[]): void {
   if (delays.length < 1 || delays.length > LONGEST_LIST) refuse(where, `delaysSeconds has 1 to ${LONGEST_LIST} entries`)
-  for (const delay of delays) checkSeconds(where, 'delaysSeconds', delay, true)
+  for (const delay of delays) checkDelay(where, 'delaysSeconds', delay)
 }
 
-function checkSeconds(where: string, name: string, value: number | undefined, zeroAllowed = false): void {
-  if (value === undefined) return
-  const enough = zeroAllowed ? value >= 0 : value > 0
-  if (!(enough && value <= LONGEST_SECONDS)) {
-    refuse(where, `${name} is a number of seconds, ${zeroAllowed ? 'from' : 'above'} 0 to ${LONGEST_SECONDS}: ${value}`)
-  }
+/** These are given outright and may be 0; above the cap of a day they would be cut silently. */
+function checkDelay(where: string, name: string, value: number): void {
+  if (!(value >= 0 && value <= DAY_SECONDS)) refuse(where, `${name} is 0 to ${DAY_SECONDS} seconds, not ${value}`)
+}
+
+function checkSeconds(where: string, name: string, value: number | undefined): void {
+  if (value === undefined || (value > 0 && value <= 30 * DAY_SECONDS)) return
+  refuse(where, `${name} is above 0 and at most ${30 * DAY_SECONDS} seconds (30 days), not ${value}`)
 }
 
 function checkInteger(where: string, name: string, value: number | undefined, low: number, high: number): void {

@@ -79,18 +79,6 @@ export async function toRow({ kind, args, options }: Job): Promise<JobRow> {
   }
 }
 
-/** The literal of a Postgres `text[]`: every element quoted. */
-export const textArrayLiteral = (values: readonly string[]): string =>
-  `{${values.map(value => `"${value.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`
-
-/** The element of millrace.enqueue_many's array; spliced as text, so that the arguments are serialised once. */
-export function rowJson(row: JobRow): string {
-  const { args, metadata, ...rest } = row
-  const given = Object.entries(rest).filter(([, value]) => value !== null)
-  const head = JSON.stringify(Object.fromEntries(given)).slice(0, -1)
-  return `${head},"args":${args}${metadata === null ? '' : `,"metadata":${metadata}`}}`
-}
-
 /** Text that Postgres would refuse or that UTF-8 would alter is refused here, where its code is known. */
 function storable<T>(value: T | undefined, code: ErrorCode, what: string): T | null {
   if (value === undefined) return null

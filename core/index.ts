@@ -8,10 +8,10 @@ export {
   enqueueMany,
   enqueueManyStatement,
   enqueueStatement,
-  type Statement,
 } from './client.ts'
 export { type Database, type DriverOptions, type PostgresJsLike, type QueryLike, toSql } from './drivers.ts'
 export { type EnqueueOptions, type Job, job } from './enqueue.ts'
+export type { Statement } from './enqueue-statement.ts'
 export { type ErrorCode, MillraceError } from './errors.ts'
 export type { Json } from './json.ts'
 export {

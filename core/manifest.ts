@@ -29,13 +29,11 @@ export interface SyncOptions {
 }
 
 export interface SyncResult {
-  /** Of the declarations in the database; counts up with every change. */
+  /** Of the manifest on record; counts up with every change, of any source. */
   readonly version: number
   /** False when the database held exactly this already, and nothing was written. */
   readonly changed: boolean
-  /** Names of this source's kinds, now. */
-  readonly kinds: readonly string[]
-  /** Names of the kinds that this source declared before and no longer does. */
+  /** Names of the kinds and subscriptions that this source declared before and no longer does. */
   readonly removed: readonly string[]
 }
 
