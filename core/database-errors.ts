@@ -21,9 +21,10 @@ const MIGRATE = 'Run `millrace migrate` against this database, and check the sch
 const BY_STATE: Readonly<Record<string, { code: ErrorCode; hint?: string }>> = {
   // Untranslatable character: jsonb and \u0000.
   '22P05': { code: 'invalid_args' },
-  // Invalid or overflowing date, time or interval.
+  // Invalid or overflowing date, time, interval or, as Postgres reads a year above 9999, time zone.
   '22007': { code: 'invalid_run_at' },
   '22008': { code: 'invalid_run_at' },
+  '22009': { code: 'invalid_run_at' },
   '22015': { code: 'invalid_run_at' },
   // Undefined function, table, schema.
   '42883': { code: 'schema_missing', hint: MIGRATE },
