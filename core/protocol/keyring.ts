@@ -93,8 +93,11 @@ export const keyMac = remembered((key: SigningKey): Mac => macUnder(key.secret))
 function remembered<Key extends object, Value>(compute: (key: Key) => Value): (key: Key) => Value {
   const known = new WeakMap<Key, Value>()
   return key => {
-    const value = known.get(key) ?? compute(key)
-    known.set(key, value)
+    let value = known.get(key)
+    if (value === undefined) {
+      value = compute(key)
+      known.set(key, value)
+    }
     return value
   }
 }

@@ -1,0 +1,11 @@
+// Public entry `millrace/function`: the receiver SDK for functions that do the work.
+
+export type { Conclusion } from './function/attempt.ts'
+export type { Ending } from './function/ending.ts'
+export { NonRetryableError, RetryLaterError } from './function/errors.ts'
+export { type Handler, handle } from './function/handler.ts'
+export type { Job } from './function/job.ts'
+export type { ReceiverPort } from './function/port.ts'
+export type { RefusalCode } from './function/refused.ts'
+export { type Receiver, type ReceiverEvent, type ServeOptions, serve, type WaitUntil } from './function/serve.ts'
+export { defineKind, type Kind } from './kind.ts'

@@ -1,0 +1,126 @@
+// One attempt in a function, from a trusted dispatch to its end.
+
+import { idempotencyKeyOf } from '../protocol/dispatch-headers.ts'
+import { type Beats, beats } from './beats.ts'
+import { deliver } from './deliver.ts'
+import { callbackOf, type Ending, endingOf } from './ending.ts'
+import type { Handler } from './handler.ts'
+import type { Job } from './job.ts'
+import { type Lease, lease } from './lease.ts'
+import type { ReceiverPort } from './port.ts'
+import type { Dispatch } from './receive.ts'
+
+export interface AttemptOptions {
+  readonly port: ReceiverPort
+  readonly handler: Handler
+  readonly dispatch: Dispatch
+  /** What the kind's schema made of the arguments. */
+  readonly args: unknown
+  /** Between automatic heartbeats; none unless given. */
+  readonly heartbeatSeconds: number | undefined
+}
+
+/** How the function's word on the end of the attempt was taken. */
+export type Conclusion =
+  /** Sync mode: it is in the answer to the dispatch. */
+  | 'answered'
+  /** On record, by this callback or an earlier one of the same kind. */
+  | 'recorded'
+  /** The attempt had ended otherwise before: cancelled, timed out, closed by another. */
+  | 'closed_elsewhere'
+  | 'refused'
+  | 'undelivered'
+
+/** Assumed when the dispatcher does not say: what Awa gives an attempt. */
+const DEFAULT_WINDOW_SECONDS = 3600
+/** A callback that the ingress cannot take at first is still worth sending shortly after the deadline. */
+const GRACE_MS = 30_000
+
+export interface Concluded {
+  readonly ending: Ending
+  readonly conclusion: Conclusion
+}
+
+/** Sync mode: runs the handler; its ending goes into the answer. Never rejects. */
+export const answered = async (options: AttemptOptions): Promise<Concluded> => ({
+  ending: (await run(options)).ending,
+  conclusion: 'answered',
+})
+
+/** Runs the handler while its lease and heartbeats go on. */
+async function run(options: AttemptOptions): Promise<{ ending: Ending; beats: Beats; lease: Lease }> {
+  const { port, dispatch, handler, args } = options
+  const deadline = deadlineOf(dispatch, port.now())
+  const held = lease(port, deadline)
+  const windowSeconds = Math.max(1, Math.round((deadline - port.now()) / 1000))
+  const { address, body } = dispatch
+  const beating = beats({ port, lease: held, address, windowSeconds, progress: body.progress })
+  const done = new AbortController()
+  if (address !== undefined) void beatOn(options, beating, done.signal)
+  const ending = await endingOf(handler, args, jobOf(dispatch, held, beating))
+  done.abort()
+  held.end()
+  return { ending, beats: beating, lease: held }
+}
+
+/** Callback mode: runs the handler and calls back. Never rejects. */
+export async function concluded(options: AttemptOptions): Promise<Concluded> {
+  const { ending, beats, lease } = await run(options)
+  if (wasLost(lease)) return { ending, conclusion: 'closed_elsewhere' }
+  if (ending.kind === 'failed') await beats.flush()
+  const conclusion = await callBack(options, ending, lease.deadline + GRACE_MS)
+  if (conclusion !== 'refused' || ending.kind === 'failed') return { ending, conclusion }
+  // The ingress will not take this result (too large, not for jsonb). Left open, the attempt would time out and the
+  // work be done again, with the same result.
+  const failure: Ending = { kind: 'failed', error: 'The result was refused by the ingress', retryable: false }
+  return { ending: failure, conclusion: await callBack(options, failure, lease.deadline + GRACE_MS) }
+}
+
+async function callBack({ port, dispatch }: AttemptOptions, ending: Ending, giveUpAt: number): Promise<Conclusion> {
+  if (dispatch.address === undefined) return 'undelivered'
+  const { action, body } = callbackOf(ending)
+  const answer = await deliver(port, dispatch.address, action, body, giveUpAt)
+  if (answer === undefined) return 'undelivered'
+  if (answer.status >= 200 && answer.status < 300) return 'recorded'
+  if (answer.status === 409 || answer.status === 404) return 'closed_elsewhere'
+  return answer.status === 401 ? 'undelivered' : 'refused'
+}
+
+const wasLost = ({ signal }: Lease): boolean => signal.aborted && signal.reason.code !== 'deadline_exceeded'
+
+async function beatOn({ port, heartbeatSeconds }: AttemptOptions, beats: Beats, done: AbortSignal): Promise<void> {
+  if (heartbeatSeconds === undefined) return
+  for (;;) {
+    await port.sleep(heartbeatSeconds * 1000, done)
+    if (done.aborted) return
+    // One that is missed is made up for by the next; if all are, the deadline ends the attempt.
+    await beats.heartbeat().catch(() => undefined)
+  }
+}
+
+function deadlineOf({ body }: Dispatch, now: number): number {
+  const said = Date.parse(body.deadline ?? '')
+  return Number.isNaN(said) ? now + DEFAULT_WINDOW_SECONDS * 1000 : said
+}
+
+function jobOf({ body }: Dispatch, lease: Lease, beats: Beats): Job {
+  return {
+    id: String(body.job_id),
+    kind: body.kind,
+    queue: body.queue ?? 'default',
+    attempt: body.attempt,
+    maxAttempts: body.max_attempts,
+    enqueuedAt: new Date(body.enqueued_at),
+    metadata: body.metadata ?? {},
+    idempotencyKey: idempotencyKeyOf(String(body.job_id)),
+    signal: lease.signal,
+    get deadline() {
+      return new Date(lease.deadline)
+    },
+    get progress() {
+      return beats.progress
+    },
+    heartbeat: beats.heartbeat,
+    setProgress: beats.setProgress,
+  }
+}

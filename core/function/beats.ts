@@ -1,0 +1,84 @@
+// Heartbeats and progress of one running attempt.
+
+import { MillraceError } from '../errors.ts'
+import type { HeartbeatBody, Progress } from '../wire.ts'
+import { type CallbackAddress, type Delivered, deliver } from './deliver.ts'
+import type { Lease } from './lease.ts'
+import type { ReceiverPort } from './port.ts'
+
+/** A heartbeat that does not get through in this time is given up; the next one tells the same. */
+const PATIENCE_MS = 10_000
+
+export interface Beats {
+  readonly progress: Progress | undefined
+  /** @throws {MillraceError} `callback_undelivered` */
+  heartbeat(options?: { readonly timeoutSeconds?: number }): Promise<void>
+  setProgress(progress: Progress): Promise<void>
+  /** Sends what {@link setProgress} could not send so far; a checkpoint matters most to the next attempt. */
+  flush(): Promise<void>
+}
+
+export interface BeatsOptions {
+  readonly port: ReceiverPort
+  readonly lease: Lease
+  /** Missing in sync mode. */
+  readonly address: CallbackAddress | undefined
+  /** How far a heartbeat moves the deadline unless it says otherwise. */
+  readonly windowSeconds: number
+  readonly progress: Progress | undefined
+}
+
+export function beats(options: BeatsOptions): Beats {
+  const { port, lease, address, windowSeconds } = options
+  let progress = options.progress
+  let unsent = false
+  let sending: Promise<void> | undefined
+
+  const heartbeat: Beats['heartbeat'] = async ({ timeoutSeconds = windowSeconds } = {}) => {
+    if (address === undefined || lease.signal.aborted) return
+    const carried = unsent ? progress : undefined
+    unsent = false
+    const began = port.now()
+    const body: HeartbeatBody = { timeout_seconds: timeoutSeconds, ...(carried && { progress: carried }) }
+    const giveUpAt = Math.min(lease.deadline, began + PATIENCE_MS)
+    const answer = await deliver(port, address, 'heartbeat', JSON.stringify(body), giveUpAt)
+    if (answer?.status !== 200) unsent ||= carried !== undefined
+    heed(answer, lease, began + timeoutSeconds * 1000)
+  }
+
+  const send = async () => {
+    await heartbeat().catch(() => undefined)
+    sending = undefined
+  }
+
+  return {
+    get progress() {
+      return progress
+    },
+    heartbeat,
+    async setProgress(update) {
+      progress = merged(progress, update)
+      unsent = true
+      await sending
+      await (sending ??= send())
+    },
+    async flush() {
+      if (unsent) await heartbeat().catch(() => undefined)
+    },
+  }
+}
+
+/** What the ingress says to a heartbeat decides how long the attempt goes on. */
+function heed(answer: Delivered | undefined, lease: Lease, deadline: number): void {
+  if (answer?.status === 200 && answer.body.cancel !== true) return lease.extend(deadline)
+  if (answer?.status === 200) return lease.lose('cancelled')
+  if (answer?.status === 409 || answer?.status === 404) return lease.lose('attempt_closed')
+  const what = answer === undefined ? 'the ingress could not be reached' : `the ingress answered ${answer.status}`
+  throw new MillraceError('callback_undelivered', `Heartbeat not delivered: ${what}`)
+}
+
+function merged(before: Progress | undefined, update: Progress): Progress {
+  const metadata = { ...before?.metadata, ...update.metadata }
+  const said = Object.fromEntries(Object.entries(update).filter(([, value]) => value !== undefined))
+  return { ...before, ...said, ...(Object.keys(metadata).length > 0 && { metadata }) }
+}

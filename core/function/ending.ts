@@ -1,0 +1,83 @@
+// How an attempt ended, and the two ways of saying so: the answer (sync mode) and the callback.
+
+import { MillraceError } from '../errors.ts'
+import { type CallbackAction, type FailBody, HEADER } from '../wire.ts'
+import { NonRetryableError, RetryLaterError } from './errors.ts'
+import type { Handler } from './handler.ts'
+import type { Job } from './job.ts'
+
+export type Ending =
+  /** `result` is JSON text; undefined when the handler returned nothing. */
+  | { readonly kind: 'completed'; readonly result: string | undefined }
+  | {
+      readonly kind: 'failed'
+      readonly error: string
+      readonly code?: string | undefined
+      readonly retryable: boolean
+      /** Put back for so long instead of failed. */
+      readonly retryAfterSeconds?: number | undefined
+    }
+
+/** Runs the handler. Never rejects. */
+export async function endingOf(handler: Handler, args: unknown, job: Job): Promise<Ending> {
+  try {
+    return completed(await handler.run(args, job))
+  } catch (error) {
+    return failed(error)
+  }
+}
+
+function completed(value: unknown): Ending {
+  try {
+    return { kind: 'completed', result: JSON.stringify(value) }
+  } catch (error) {
+    // The work is done; doing it again would only give the same result again.
+    return { kind: 'failed', error: `The result is not JSON: ${messageOf(error)}`, retryable: false }
+  }
+}
+
+function failed(error: unknown): Ending {
+  return {
+    kind: 'failed',
+    error: messageOf(error),
+    code: error instanceof MillraceError ? error.code : undefined,
+    retryable: !(error instanceof NonRetryableError),
+    retryAfterSeconds: error instanceof RetryLaterError ? error.seconds : undefined,
+  }
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof Error) return error.message || error.name
+  try {
+    return String(error)
+  } catch {
+    return 'Something was thrown that has no text'
+  }
+}
+
+/** 200 with the result, 503 with Retry-After for {@link RetryLaterError}, else 500. */
+export function answerOf(ending: Ending): Response {
+  if (ending.kind === 'completed') {
+    return new Response(ending.result ?? '', { headers: { 'content-type': 'application/json' } })
+  }
+  const { error, code, retryable, retryAfterSeconds } = ending
+  const headers: Record<string, string> = {}
+  if (!retryable) headers[HEADER.noRetry] = 'true'
+  if (retryAfterSeconds !== undefined) headers['retry-after'] = String(Math.ceil(retryAfterSeconds))
+  return Response.json({ error, code }, { status: retryAfterSeconds === undefined ? 500 : 503, headers })
+}
+
+/** Which callback says it, with its body. `retryable` is always explicit, because Awa takes its absence for final. */
+export function callbackOf(ending: Ending): { action: CallbackAction; body: string } {
+  if (ending.kind === 'completed') {
+    const body = ending.result === undefined ? '{}' : `{"payload":${ending.result}}`
+    return { action: 'complete', body }
+  }
+  const { error, retryable, retryAfterSeconds } = ending
+  const body: FailBody = {
+    error: error.toWellFormed(),
+    retryable,
+    ...(retryAfterSeconds !== undefined && { retry_after_seconds: retryAfterSeconds }),
+  }
+  return { action: 'fail', body: JSON.stringify(body) }
+}

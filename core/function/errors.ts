@@ -1,0 +1,28 @@
+// What a handler throws to say more than "it failed".
+
+import { MillraceError } from '../errors.ts'
+
+/** The job fails at once, however many attempts are left. Its code is `non_retryable`. */
+export class NonRetryableError extends MillraceError {
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super('non_retryable', message, options)
+    this.name = 'NonRetryableError'
+  }
+}
+
+/**
+ * The job is put back and tried again after `seconds`, without using up an attempt, until that has gone on for too
+ * long; for work that cannot be done now, such as a throttled upstream. Its code is `retry_later`.
+ *
+ * @throws {RangeError} unless `seconds` is between 0 and 30 days
+ */
+export class RetryLaterError extends MillraceError {
+  readonly seconds: number
+
+  constructor(seconds: number, message = `Try again in ${seconds} s`, options: { cause?: unknown } = {}) {
+    super('retry_later', message, options)
+    if (!(seconds >= 0 && seconds <= 30 * 86_400)) throw new RangeError('seconds must be between 0 and 30 days')
+    this.name = 'RetryLaterError'
+    this.seconds = seconds
+  }
+}
