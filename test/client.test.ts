@@ -2,6 +2,7 @@
 
 import * as v from 'valibot'
 import { describe, expect, it } from 'vitest'
+import { translateError } from '../core/database-errors.ts'
 import {
   createClient,
   defineKind,
@@ -104,6 +105,37 @@ describe('enqueueing', () => {
     const silent = { query: () => Promise.reject(new Error('not expected')) }
 
     await expect(enqueueMany(silent, [])).resolves.toEqual([])
+  })
+})
+
+describe('plain SQL', () => {
+  it('is a way in like any other: rolled back nothing is left, committed the job is there', async () => {
+    const call = `select millrace.enqueue('render_receipt', '{"orderId": 42}', priority => 1, delay => '5 minutes') as id`
+    const before = await count()
+    const [rolledBack, committed] = await database.sql.begin(async tx => {
+      await tx`savepoint before`
+      const lost = await tx.unsafe(call)
+      await tx`rollback to savepoint before`
+      return [lost[0]?.id, (await tx.unsafe(call))[0]?.id]
+    })
+
+    expect(await look(rolledBack)).toBeNull()
+    expect(await look(committed)).toMatchObject({ state: 'scheduled', priority: 1, args: { orderId: 42 } })
+    expect(await count()).toBe(before)
+  })
+
+  it('gets an error of its own driver, whose constraint is the code', async () => {
+    const tooUrgent = database.sql`select millrace.enqueue('render_receipt', priority => 0)`.catch(
+      (error: unknown) => error,
+    )
+    const nul = database.sql.unsafe(`select millrace.enqueue('x', '"\\u0000"')`).catch((error: unknown) => error)
+
+    expect(await tooUrgent).toMatchObject({ code: '23514', constraint_name: 'invalid_priority' })
+    expect(translateError(await tooUrgent)).toMatchObject({
+      code: 'invalid_priority',
+      hint: expect.stringContaining('1'),
+    })
+    expect(translateError(await nul)).toMatchObject({ code: 'invalid_args' })
   })
 })
 
