@@ -1,14 +1,25 @@
 // Tests run on the sources, against one real Postgres server for the whole run.
 
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import manifest from './package.json' with { type: 'json' }
 import { CountReporter } from './test/support/count-reporter.ts'
 
+/** The package's own name leads to its sources, as the condition `millrace-source` has it for Node. */
+const sources = Object.entries(manifest.exports).flatMap(([entry, target]) =>
+  typeof target === 'string'
+    ? []
+    : {
+        find: new RegExp(`^${manifest.name}${entry.slice(1)}$`),
+        replacement: fileURLToPath(new URL(target['millrace-source'], import.meta.url)),
+      },
+)
+
 export default defineConfig({
-  ssr: { resolve: { conditions: ['millrace-source', 'node', 'import', 'default'] } },
+  resolve: { alias: sources },
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    execArgv: ['-C', 'millrace-source'],
     pool: 'forks',
     testTimeout: 20_000,
     hookTimeout: 60_000,
