@@ -60,7 +60,8 @@ export function beats(options: BeatsOptions): Beats {
       progress = merged(progress, update)
       unsent = true
       await sending
-      await (sending ??= send())
+      sending ??= send()
+      await sending
     },
     async flush() {
       if (unsent) await heartbeat().catch(() => undefined)
@@ -70,11 +71,15 @@ export function beats(options: BeatsOptions): Beats {
 
 /** What the ingress says to a heartbeat decides how long the attempt goes on. */
 function heed(answer: Delivered | undefined, lease: Lease, deadline: number): void {
-  if (answer?.status === 200 && answer.body.cancel !== true) return lease.extend(deadline)
-  if (answer?.status === 200) return lease.lose('cancelled')
-  if (answer?.status === 409 || answer?.status === 404) return lease.lose('attempt_closed')
-  const what = answer === undefined ? 'the ingress could not be reached' : `the ingress answered ${answer.status}`
-  throw new MillraceError('callback_undelivered', `Heartbeat not delivered: ${what}`)
+  if (answer?.status === 200 && answer.body.cancel === true) lease.lose('cancelled')
+  else if (answer?.status === 200) lease.extend(deadline)
+  else if (answer?.status === 409 || answer?.status === 404) lease.lose('attempt_closed')
+  else throw undelivered(answer?.status)
+}
+
+function undelivered(status: number | undefined): MillraceError {
+  const what = status === undefined ? 'the ingress could not be reached' : `the ingress answered ${status}`
+  return new MillraceError('callback_undelivered', `Heartbeat not delivered: ${what}`)
 }
 
 function merged(before: Progress | undefined, update: Progress): Progress {
