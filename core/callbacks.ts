@@ -1,0 +1,4 @@
+// Public entry `millrace/callbacks`: the callback ingress.
+
+export { type CallbackEvent, type CallbacksOptions, callbacks } from './callbacks/app.ts'
+export type { AttemptRef, Beat, CallbackStore, Closed, CloseItem, HeartbeatItem } from './engine.ts'

@@ -1,0 +1,42 @@
+// What is on record, as the answer to the callback that asked for it.
+
+import type { Beat, Closed, Outcome } from '../engine.ts'
+import type { Json } from '../json.ts'
+import { Problem } from './problem.ts'
+
+/** The body of a 200: Awa's `{"id", "state"}` and what goes beyond it. */
+export interface CallbackAnswer {
+  readonly id: string
+  readonly state: string
+  /** On a repeated `complete`: the result on record. */
+  readonly result?: Json | undefined
+  /** On a heartbeat: the job was cancelled, stop working. */
+  readonly cancel?: true
+}
+
+/** The same outcome again is answered as if it were the first; another one is a conflict. */
+export function closedAnswer(id: string, asked: Outcome, { state, fresh, result }: Closed): CallbackAnswer {
+  if (state === 'unknown') throw unknown()
+  if (!fresh && !isSame(asked, state)) throw conflict(state)
+  const repeated = !fresh && asked.kind === 'completed' && result !== undefined
+  return { id, state, ...(repeated && { result }) }
+}
+
+/** An open attempt goes on; a cancelled one hears so; any other end is a conflict. */
+export function beatAnswer(id: string, { state }: Beat): CallbackAnswer {
+  if (state === 'unknown') throw unknown()
+  if (state === 'cancelled') return { id, state, cancel: true }
+  if (state !== 'running' && state !== 'waiting_external') throw conflict(state)
+  return { id, state }
+}
+
+function isSame(asked: Outcome, recorded: Closed['state']): boolean {
+  if (asked.kind === 'completed') return recorded === 'completed'
+  const wentOn = recorded === 'retryable' || (recorded === 'available' && asked.kind === 'put_back')
+  return recorded === 'failed' || wentOn
+}
+
+const unknown = (): Problem => new Problem(404, 'not_found', 'No such attempt')
+
+const conflict = (state: string): Problem =>
+  new Problem(409, 'attempt_closed', `The attempt was closed before: ${state}`, { state })

@@ -1,0 +1,127 @@
+// The callback ingress: a Hono app with three actions on an attempt and a health check, and nothing else.
+
+import { Hono } from 'hono'
+import type { AttemptRef, CallbackStore } from '../engine.ts'
+import { MillraceError } from '../errors.ts'
+import { normalizePrefix } from '../protocol/callback-url.ts'
+import { type Keyring, parseKeyring } from '../protocol/keyring.ts'
+import { readBody } from '../read-body.ts'
+import { CALLBACK_PREFIX, type CallbackAction } from '../wire.ts'
+import { beatAnswer, type CallbackAnswer, closedAnswer } from './answer.ts'
+import { type Authentication, claimOf } from './authenticate.ts'
+import { beat, completion, failure } from './bodies.ts'
+import { parseBody } from './parse.ts'
+import { Problem } from './problem.ts'
+import { type GroupedStore, groupedStore, isDataError } from './store.ts'
+
+export interface CallbacksOptions {
+  readonly store: CallbackStore
+  /** The root keyring, or its text `kid:hex…`. */
+  readonly keyring?: Keyring | string | undefined
+  /** `/api/callbacks` unless given; blank for none. */
+  readonly prefix?: string | undefined
+  /** Takes Awa's bearer header `X-Awa-Signature` as well: true. */
+  readonly compatible?: boolean | undefined
+  /** 1 MiB. */
+  readonly maxBodyBytes?: number | undefined
+  /** Takes unsigned callbacks from anybody; for development only. */
+  readonly allowUnsigned?: boolean | undefined
+  /** Milliseconds. */
+  readonly now?: (() => number) | undefined
+  readonly onEvent?: ((event: CallbackEvent) => void) | undefined
+}
+
+/** One callback as it was answered. */
+export interface CallbackEvent {
+  readonly action: CallbackAction
+  readonly status: number
+  /** The recorded state of a 200, the error's code otherwise. */
+  readonly outcome: string
+  /** What the store failed with, behind a 422 or 503. */
+  readonly cause?: unknown
+}
+
+interface Callback {
+  readonly id: string
+  readonly action: CallbackAction
+  readonly ref: AttemptRef
+  readonly body: ReturnType<typeof parseBody>
+}
+
+const MAX_BODY_BYTES = 1024 * 1024
+
+/**
+ * Makes the ingress: `POST {prefix}/{callback id}/{complete|fail|heartbeat}` and `GET /healthz`. Each callback is
+ * verified, then closed with one statement, which it shares with those that arrive at the same time.
+ *
+ * @throws {MillraceError} `invalid_configuration` without a keyring (unless unsigned callbacks are allowed), `invalid_keyring`
+ * @example
+ * export default callbacks({ store: new SqlEngine(sql), keyring: env.MILLRACE_KEYS })
+ */
+export function callbacks(options: CallbacksOptions): Hono {
+  const authentication = authenticationOf(options)
+  const store = groupedStore(options.store)
+  const { maxBodyBytes = MAX_BODY_BYTES, now = Date.now, onEvent } = options
+
+  const handle = async (request: Request, action: CallbackAction): Promise<CallbackAnswer> => {
+    if (request.method !== 'POST') throw new Problem(405, 'method_not_allowed', 'Callbacks come as POST')
+    const id = callbackIdIn(request.url)
+    const { ref, proof } = claimOf(request.headers, { action, callbackId: id }, authentication)
+    const bytes = await readBody(request, maxBodyBytes).catch(refuseBody)
+    proof?.(bytes, now())
+    return await record(store, { id, action, ref, body: parseBody(bytes) })
+  }
+
+  const answer = async (request: Request, action: CallbackAction): Promise<Response> => {
+    try {
+      const answer = await handle(request, action)
+      onEvent?.({ action, status: 200, outcome: answer.state })
+      return Response.json(answer)
+    } catch (error) {
+      const problem = error instanceof Problem ? error : storeProblem(error)
+      onEvent?.({ action, status: problem.status, outcome: problem.code, cause: problem.cause })
+      return problem.response()
+    }
+  }
+
+  const path = `${normalizePrefix(options.prefix ?? CALLBACK_PREFIX)}/:id/:action{complete|fail|heartbeat}`
+  return new Hono()
+    .get('/healthz', c => c.json({ ok: true }))
+    .all(path, c => answer(c.req.raw, c.req.param('action') as CallbackAction))
+    .notFound(c => c.json({ error: 'Not found', code: 'not_found' }, 404))
+}
+
+async function record(store: GroupedStore, { id, action, ref, body }: Callback): Promise<CallbackAnswer> {
+  if (action === 'heartbeat') return beatAnswer(id, await store.heartbeat({ ...ref, ...beat(body) }))
+  const outcome = action === 'complete' ? completion(body) : failure(body)
+  return closedAnswer(id, outcome, await store.close({ ...ref, outcome }))
+}
+
+/** Fails closed: without keys nothing is taken unless that was asked for in so many words. */
+function authenticationOf({ keyring, compatible = true, allowUnsigned = false }: CallbacksOptions): Authentication {
+  if (keyring === undefined && !allowUnsigned) {
+    throw new MillraceError('invalid_configuration', 'The callback ingress needs a keyring', {
+      hint: 'Pass what `millrace keys generate` prints, or, for development only, allowUnsigned: true',
+    })
+  }
+  return { keyring: typeof keyring === 'string' ? parseKeyring(keyring) : keyring, compatible, allowUnsigned }
+}
+
+/** As it stands in the path, before any unescaping: this is what was signed. */
+const callbackIdIn = (url: string): string => new URL(url).pathname.split('/').at(-2) ?? ''
+
+function refuseBody(error: unknown): never {
+  const { code, message } = error as MillraceError
+  throw code === 'body_too_large'
+    ? new Problem(413, 'body_too_large', message)
+    : new Problem(400, 'invalid_request', message)
+}
+
+/** A value that Postgres refuses will not get better by trying again; everything else might. */
+function storeProblem(error: unknown): Problem {
+  const problem = isDataError(error)
+    ? new Problem(422, 'invalid_request', 'The database cannot hold this value')
+    : new Problem(503, 'unavailable', 'The callback could not be recorded, try again')
+  problem.cause = error
+  return problem
+}

@@ -1,0 +1,58 @@
+// The three bodies, checked: what the function asked for, in the engine's words.
+
+import type { HeartbeatItem, Outcome } from '../engine.ts'
+import type { Json } from '../json.ts'
+import type { Progress } from '../wire.ts'
+import { Problem } from './problem.ts'
+
+type Body = { readonly [key: string]: Json | undefined }
+
+const MAX_SECONDS = 30 * 86_400
+const DEFAULT_TIMEOUT_SECONDS = 3600
+/** Error texts are cut to this many characters. */
+const MAX_ERROR_LENGTH = 10_000
+
+const wrong = (what: string): Problem => new Problem(422, 'invalid_request', what)
+
+/** `{"payload"?: any}` */
+export const completion = ({ payload }: Body): Outcome => ({ kind: 'completed', result: payload })
+
+/** `{"error": string, "retryable"?: bool, "retry_after_seconds"?: number}`; final unless `retryable` is true. */
+export function failure(body: Body): Outcome {
+  const { error: said, retryable = false, retry_after_seconds: after } = body
+  if (typeof said !== 'string') throw wrong('error must be a string')
+  if (typeof retryable !== 'boolean') throw wrong('retryable must be true or false')
+  const error = { message: said.slice(0, MAX_ERROR_LENGTH).toWellFormed(), code: 'reported' }
+  if (after === undefined) return { kind: 'failed', error, retryable }
+  if (!retryable) throw wrong('retry_after_seconds needs retryable: true')
+  if (!isWithin(after, 0, MAX_SECONDS)) throw wrong('retry_after_seconds must be a number from 0 to 30 days')
+  return { kind: 'put_back', error, delayMs: Math.ceil(after * 1000) }
+}
+
+/** `{"timeout_seconds"?: number, "progress"?: {…}}` */
+export function beat(body: Body): Pick<HeartbeatItem, 'timeoutSeconds' | 'progress'> {
+  const { timeout_seconds: timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, progress } = body
+  if (!isWithin(timeoutSeconds, Number.MIN_VALUE, MAX_SECONDS)) {
+    throw wrong('timeout_seconds must be a number above 0 and up to 30 days')
+  }
+  return { timeoutSeconds, progress: progress === undefined ? undefined : progressOf(progress) }
+}
+
+/** Percent is brought into 0 to 100, as Awa does. */
+function progressOf(value: Json): Progress {
+  if (!isObject(value)) throw wrong('progress must be an object')
+  const { percent, message, metadata } = value
+  if (percent !== undefined && typeof percent !== 'number') throw wrong('progress.percent must be a number')
+  if (message !== undefined && typeof message !== 'string') throw wrong('progress.message must be a string')
+  if (metadata !== undefined && !isObject(metadata)) throw wrong('progress.metadata must be an object')
+  return {
+    ...(percent !== undefined && { percent: Math.min(100, Math.max(0, percent)) }),
+    ...(message !== undefined && { message }),
+    ...(metadata !== undefined && { metadata }),
+  }
+}
+
+const isWithin = (value: Json, low: number, high: number): value is number =>
+  typeof value === 'number' && value >= low && value <= high
+
+const isObject = (value: Json): value is Body => typeof value === 'object' && value !== null && !Array.isArray(value)

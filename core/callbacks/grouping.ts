@@ -1,0 +1,83 @@
+// Answers many concurrent items with few calls, without making a lone item wait.
+
+export interface GroupingOptions<Item> {
+  /** Items in one call, at most: 200. */
+  readonly maxSize?: number
+  /** Calls under way at once, at most: 2. */
+  readonly parallel?: number
+  /** Items with the same key never share a call. */
+  readonly key: (item: Item) => string
+  /** True when an error may be the fault of a single item; the others are then tried without it. */
+  readonly isItemsFault: (error: unknown) => boolean
+}
+
+interface Waiting<Item, Answer> {
+  readonly item: Item
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * Wraps `run`, which takes many items at once and answers in their order, as a function of one item.
+ *
+ * There is no timer: an item that finds a call to spare goes at once, those that arrive while all calls are under way
+ * go together in the next one. So the busier it is the larger the groups get, and the fewer calls an item costs.
+ *
+ * A call that fails answers nobody: all of its items are rejected with its error, or, where one of them may be at
+ * fault, the halves are called again on their own until it stands alone.
+ */
+export function grouped<Item, Answer>(
+  run: (items: readonly Item[]) => Promise<readonly Answer[]>,
+  options: GroupingOptions<Item>,
+): (item: Item) => Promise<Answer> {
+  const { maxSize = 200, parallel = 2, key, isItemsFault } = options
+  const queue: Waiting<Item, Answer>[] = []
+  let underWay = 0
+
+  const call = async (group: readonly Waiting<Item, Answer>[]): Promise<void> => {
+    try {
+      const answers = await run(group.map(({ item }) => item))
+      if (answers.length !== group.length) throw new Error(`${answers.length} answers to ${group.length} items`)
+      for (const [i, { resolve }] of group.entries()) resolve(answers[i] as Answer)
+    } catch (error) {
+      if (group.length > 1 && isItemsFault(error)) await callHalves(group)
+      else for (const { reject } of group) reject(error)
+    }
+  }
+
+  const callHalves = async (group: readonly Waiting<Item, Answer>[]): Promise<void> => {
+    const middle = group.length >> 1
+    await call(group.slice(0, middle))
+    await call(group.slice(middle))
+  }
+
+  const pump = (): void => {
+    while (underWay < parallel && queue.length > 0) {
+      underWay++
+      void call(takeGroup(queue, maxSize, key)).then(() => {
+        underWay--
+        pump()
+      })
+    }
+  }
+
+  return item =>
+    new Promise((resolve, reject) => {
+      queue.push({ item, resolve, reject })
+      pump()
+    })
+}
+
+/** Takes from the front; an item whose key is taken already, and all after it, stay for the next group. */
+function takeGroup<Item, Answer>(
+  queue: Waiting<Item, Answer>[],
+  maxSize: number,
+  key: (item: Item) => string,
+): Waiting<Item, Answer>[] {
+  const keys = new Set<string>()
+  for (const { item } of queue) {
+    if (keys.size === maxSize || keys.has(key(item))) break
+    keys.add(key(item))
+  }
+  return queue.splice(0, keys.size)
+}
