@@ -1,0 +1,127 @@
+-- Closes attempts, each fenced on its own: whoever inserts an attempt's outcome first has closed it, everybody later
+-- changes nothing and is told what is on record. The same transaction puts the retry, and whatever a subscription asks
+-- for, in place.
+--
+-- outcomes: completed | retry (failed; again while attempts are left) | fail (failed for good) | put_back (later, costs no
+-- attempt) | release (at once, costs no attempt). details: null, or a JSON array with null or {result?, error?: {code,
+-- message}, delay_ms?} for each attempt.
+--
+-- Answers a row for each attempt except those that this call has closed as completed: nth counts from 1, state is c, f,
+-- r, s, x as in outcome_log or null for an attempt that does not exist (any more), fresh tells whether this call closed it.
+create function millrace.close(segments bigint[], ids bigint[], attempts int[], outcomes text[], details jsonb default null)
+returns table (nth bigint, state "char", fresh boolean, result text) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  plain boolean := 'completed' = all (outcomes);
+  verdicts "char"[] := case when plain then array_fill('c'::"char", array[cardinality(ids)])
+    else millrace.verdicts(segments, ids, attempts, outcomes, details) end;
+  closed record;
+  won bigint[]; -- which of the attempts this call has closed
+begin
+  with fence as (
+    insert into millrace.outcome_log (id, attempt, slot, state, result, error)
+    select u.id, u.attempt, (u.segment % 8)::smallint, u.state, details -> (u.nth - 1)::int -> 'result',
+      millrace.trimmed_error(details -> (u.nth - 1)::int -> 'error')
+    from unnest(segments, ids, attempts, verdicts) with ordinality as u(segment, id, attempt, state, nth)
+    where u.state is not null and u.segment in (select number from millrace.segment)
+    order by u.id, u.attempt, u.nth -- one order for all, so that closers never wait for each other in a circle
+    on conflict do nothing
+    returning id, attempt
+  )
+  select array_agg(id) as ids, array_agg(attempt) as attempts into closed from fence;
+  if cardinality(closed.ids) = cardinality(ids) then
+    won := array(select generate_series(1, cardinality(ids)));
+  elsif closed.ids is not null then
+    won := array(
+      select min(u.nth) from unnest(closed.ids, closed.attempts) c(id, attempt)
+      join unnest(ids, attempts) with ordinality u(id, attempt, nth) using (id, attempt) group by id, attempt);
+  end if;
+
+  if won is not null and not plain then
+    perform millrace.requeue(segments, ids, attempts, outcomes, details, verdicts, won);
+  end if;
+  if won is not null and exists (select from millrace.subscription) then
+    perform millrace.notify_subscribers(segments, ids, attempts, won);
+  end if;
+  if won is not null and exists (select from millrace.attempt_state) then
+    delete from millrace.attempt_state a using unnest(won) w where a.id = ids[w] and a.attempt = attempts[w];
+  end if;
+  if plain and cardinality(won) = cardinality(ids) then
+    return;
+  end if;
+
+  return query
+  select u.nth, o.state, coalesce(u.nth = any (won), false), o.result::text
+  from unnest(segments, ids, attempts) with ordinality as u(segment, id, attempt, nth)
+  left join millrace.segment s on s.number = u.segment
+  left join lateral (
+    select o.state, o.result from millrace.outcome_log o
+    where o.slot = (s.number % 8)::smallint and o.id = u.id and o.attempt = u.attempt
+  ) o on true
+  where not coalesce(o.state = 'c' and u.nth = any (won), false);
+end $$;
+
+-- The part of close that decides how each attempt ends: c, f, r, s as in outcome_log, null for one that does not exist.
+create function millrace.verdicts(segments bigint[], ids bigint[], attempts int[], outcomes text[], details jsonb) returns "char"[] language sql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  select array_agg((case
+      when u.outcome = 'completed' then 'c'
+      when j.id is null then null
+      when u.outcome = 'release' then 's'
+      when u.outcome = 'put_back' and coalesce((j.put_back ->> 'since')::timestamptz, now())
+        > now() - make_interval(secs => (select value from millrace.setting where name = 'put_back_limit_seconds')) then 's'
+      when u.outcome = 'fail' or j.attempt >= j.max_attempts then 'f'
+      else 'r'
+    end)::"char" order by u.nth)
+  from unnest(segments, ids, attempts, outcomes) with ordinality as u(segment, id, attempt, outcome, nth)
+  left join millrace.job_log j on j.slot = (u.segment % 8)::smallint and j.id = u.id and j.attempt = u.attempt
+$$;
+
+-- The part of close that puts a job's next attempt in place, for the attempts that this call has closed.
+create function millrace.requeue(
+  segments bigint[], ids bigint[], attempts int[], outcomes text[], details jsonb, verdicts "char"[], won bigint[]
+) returns void language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+  with again as (
+    select j.id, j.lane, j.enqueued_at, j.attempt + 1 as attempt, j.kind, j.payload, j.tags, j.metadata,
+      coalesce(a.progress, j.progress) as progress,
+      case v.state when 's' then j.max_attempts + 1 else j.max_attempts end as max_attempts,
+      case v.state when 's' then j.errors else millrace.with_error(j.errors, j.attempt, v.detail -> 'error') end as errors,
+      case when v.outcome = 'put_back' and v.state = 's' then
+        jsonb_build_object('since', coalesce(j.put_back -> 'since', to_jsonb(now()))) || coalesce(v.detail -> 'error', '{}') end as put_back,
+      case when v.outcome <> 'release' then
+        now() + coalesce(make_interval(secs => (v.detail ->> 'delay_ms')::float8 / 1000), millrace.backoff(k.retry, j.attempt)) end as run_at,
+      v.state
+    from (
+      select segments[w.nth] as segment, ids[w.nth] as id, attempts[w.nth] as attempt, outcomes[w.nth] as outcome,
+        details -> (w.nth - 1)::int as detail, verdicts[w.nth] as state
+      from unnest(won) as w(nth) where verdicts[w.nth] in ('r', 's')
+    ) v
+    join millrace.job_log j on j.slot = (v.segment % 8)::smallint and j.id = v.id and j.attempt = v.attempt
+    left join millrace.kind k on k.name = j.kind
+    left join millrace.attempt_state a on a.id = v.id and a.attempt = v.attempt
+  ), later as (
+    insert into millrace.deferred (id, run_at, lane, enqueued_at, attempt, max_attempts, state, kind, payload, tags, metadata, progress, errors, put_back)
+    select id, run_at, lane, enqueued_at, attempt, max_attempts, state, kind, payload, tags, metadata, progress, errors, put_back
+    from again where run_at is not null
+  )
+  insert into millrace.job_log (id, lane, enqueued_at, attempt, max_attempts, slot, kind, payload, ready_at, tags, metadata, progress, errors)
+  select id, lane, enqueued_at, attempt, max_attempts, (select millrace.current_slot()), kind, payload, now(), tags, metadata, progress, errors
+  from again where run_at is null;
+  perform millrace.wake();
+end $$;
+
+-- Appends to a job's error history, of which the last 50 are kept.
+create function millrace.with_error(errors jsonb, attempt int, error jsonb) returns jsonb language sql stable as $$
+  select jsonb_path_query_array(
+    coalesce(errors, '[]') || (jsonb_build_object('attempt', attempt, 'at', now()) || coalesce(millrace.trimmed_error(error), '{}')),
+    '$[last - 49 to last]')
+$$;
+
+-- An error as it is kept: a code and at most 2000 characters of message.
+create function millrace.trimmed_error(error jsonb) returns jsonb language sql stable as $$
+  select jsonb_set(error, '{message}', to_jsonb(left(coalesce(error ->> 'message', ''), 2000)))
+$$;

@@ -1,0 +1,34 @@
+-- Extends the lease of open attempts to `timeout_seconds` from now and merges what they report of their progress:
+-- percent and message replace, metadata is merged key by key. Answers in the order given: the state of a closed attempt's
+-- outcome (c, f, r, s, x), p for an open one, null where there is no such attempt (any more).
+create function millrace.heartbeat(segments bigint[], ids bigint[], attempts int[], timeout_seconds float8[], progress jsonb default null)
+returns table (nth bigint, state "char") language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+  return query
+  with beat as (
+    select u.nth, u.segment, u.id, u.attempt, now() + make_interval(secs => u.timeout) as deadline,
+      nullif(heartbeat.progress -> (u.nth - 1)::int, 'null') as progress, j.progress as known, coalesce(o.state, case when j.id is not null then 'p' end) as state
+    from unnest(segments, ids, attempts, timeout_seconds) with ordinality as u(segment, id, attempt, timeout, nth)
+    left join millrace.segment s on s.number = u.segment
+    left join lateral (select j.id, j.progress from millrace.job_log j
+      where j.slot = (s.number % 8)::smallint and j.id = u.id and j.attempt = u.attempt) j on true
+    left join lateral (select o.state from millrace.outcome_log o
+      where o.slot = (s.number % 8)::smallint and o.id = u.id and o.attempt = u.attempt) o on true
+  ), kept as (
+    insert into millrace.attempt_state as a (id, attempt, segment, deadline, progress)
+    select distinct on (id, attempt) id, attempt, segment, deadline, millrace.merge_progress(known, progress)
+    from beat where state = 'p' order by id, attempt, nth desc
+    on conflict (id, attempt) do update
+      set deadline = excluded.deadline, progress = millrace.merge_progress(a.progress, excluded.progress)
+  )
+  select b.nth, b.state::"char" from beat b order by b.nth;
+end $$;
+
+create function millrace.merge_progress(known jsonb, news jsonb) returns jsonb language sql immutable as $$
+  select case when news is null then known else
+    coalesce(known, '{}') || news || jsonb_strip_nulls(jsonb_build_object(
+      'metadata', case when known ? 'metadata' or news ? 'metadata' then coalesce(known -> 'metadata', '{}') || coalesce(news -> 'metadata', '{}') end))
+  end
+$$;

@@ -1,0 +1,19 @@
+-- The limits of a job, in one place: null when it is within them, else the code of what is wrong.
+-- Plain SQL without a subquery, so that the planner inlines it.
+create function millrace.job_problem(
+  kind text, args jsonb, queue text, priority int, run_at timestamptz, delay interval, max_attempts int, tags text[], metadata jsonb, payload_limit bigint
+) returns text language sql stable as $$
+  select case
+    when kind is null or length(kind) not between 1 and 200 or starts_with(kind, 'millrace' || '.') then 'invalid_kind'
+    when args is null then 'invalid_args'
+    when length(queue) not between 1 and 200 then 'invalid_queue'
+    when priority not between 1 and 4 then 'invalid_priority'
+    when max_attempts not between 1 and 1000 then 'invalid_max_attempts'
+    when run_at is not null and delay is not null or not isfinite(run_at) or delay < interval '0' then 'invalid_run_at'
+    when cardinality(tags) > 20 or '' = any (tags) or array_position(tags, null) is not null
+      or length(array_to_string(tags, '')) > 4000 then 'invalid_tags'
+    when jsonb_typeof(metadata) <> 'object'
+      or metadata @? '$.keyvalue() ? (@.key like_regex "^(awa:|_awa_|millrace:)")' then 'invalid_metadata'
+    when octet_length(args::text) > payload_limit or octet_length(metadata::text) > payload_limit then 'payload_too_large'
+  end
+$$;

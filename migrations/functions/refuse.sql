@@ -1,0 +1,24 @@
+-- Raises the error of a code from job_problem: SQLSTATE 23514, with the code in the error's constraint field.
+create function millrace.refuse(problem text, job_number bigint, kind text) returns bigint language plpgsql as $$
+declare
+  hints constant jsonb := '{
+    "invalid_kind": ["kind must have 1 to 200 characters and not start with the prefix of built-in kinds", "Give the job''s kind, e.g. render_receipt."],
+    "invalid_args": ["args must be JSON, not SQL null", "Leave args out, or pass {} or the JSON value null."],
+    "invalid_queue": ["queue must have 1 to 200 characters", "Leave queue out for the queue of the kind, or else the queue \"default\"."],
+    "invalid_priority": ["priority must be 1 to 4", "1 is served first, 4 last."],
+    "invalid_max_attempts": ["max_attempts must be 1 to 1000", "It counts the first attempt too."],
+    "invalid_run_at": ["run_at must be finite, delay must not be negative, and only one of them may be given", "Leave both out to run the job at once."],
+    "invalid_tags": ["tags must be at most 20, none of them empty, 4000 characters in all", "Put longer texts into metadata."],
+    "invalid_metadata": ["metadata must be a JSON object without keys that start with awa:, _awa_ or millrace:", "Those prefixes are reserved."],
+    "payload_too_large": ["args and metadata may each have %s bytes as JSON text", "Store the large part elsewhere and pass a reference, or raise payload_limit_bytes in the setting table."]
+  }';
+  text_of jsonb := hints -> problem;
+begin
+  raise exception using
+    errcode = 'check_violation',
+    constraint = problem,
+    schema = 'millrace',
+    message = format('millrace: job %s (kind %s): %s', job_number, coalesce(quote_literal(left(kind, 60)), 'null'),
+      format(text_of ->> 0, (select value from millrace.setting where name = 'payload_limit_bytes'))),
+    hint = text_of ->> 1;
+end $$;

@@ -1,0 +1,68 @@
+-- Finds attempts that nobody will close any more and closes them as failed, to be retried while attempts are left:
+-- parked ones past their deadline, ones whose heartbeats stopped, and ones of a dispatcher that died. Answers how many.
+
+create function millrace.rescue_parked(max_jobs int) returns int language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  silent record;
+  swept timestamptz := now();
+begin
+  select array_agg(segment) as segments, array_agg(id) as ids, array_agg(attempt) as attempts into silent from (
+    select s.number as segment, u.id, u.attempt
+    from millrace.segment s
+    join millrace.park_log p on p.slot = (s.number % 8)::smallint
+    cross join lateral unnest(p.ids, p.attempts) as u(id, attempt)
+    where p.deadline <= now()
+      and p.deadline > coalesce((select done_to from millrace.sweep where name = 'parked'), '-infinity') - interval '1 minute'
+      and not exists (select from millrace.attempt_state a where a.id = u.id and a.attempt = u.attempt)
+      and not exists (select from millrace.outcome_log o where o.slot = p.slot and o.id = u.id and o.attempt = u.attempt)
+    union
+    select a.segment, a.id, a.attempt from millrace.attempt_state a where a.deadline <= now()
+    limit max_jobs
+  ) open_attempts;
+  if coalesce(cardinality(silent.ids), 0) < max_jobs then
+    insert into millrace.sweep as w (name, done_to) values ('parked', swept)
+    on conflict (name) do update set done_to = swept where w.done_to < swept - interval '1 minute';
+  end if;
+  return millrace.close_silent(silent.segments, silent.ids, silent.attempts, 'callback_timeout', 'no callback and no heartbeat before the deadline');
+end $$;
+
+create function millrace.rescue_lost(max_jobs int) returns int language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  lost bigint;
+  silent record;
+  rescued int := 0;
+begin
+  for lost in
+    select id from millrace.runtime
+    where seen_at < now() - make_interval(secs => (select value from millrace.setting where name = 'runtime_lost_seconds'))
+    order by id
+  loop
+    select array_agg(segment) as segments, array_agg(id) as ids, array_agg(attempt) as attempts into silent from (
+      select s.number as segment, u.id, u.attempt
+      from millrace.segment s
+      join millrace.claim_log c on c.slot = (s.number % 8)::smallint and c.runtime = lost
+      cross join lateral unnest(c.ids, c.attempts) as u(id, attempt)
+      where not exists (select from millrace.outcome_log o where o.slot = c.slot and o.id = u.id and o.attempt = u.attempt)
+        and not exists (select from millrace.attempt_state a where a.id = u.id and a.attempt = u.attempt)
+        and not exists (select from millrace.park_log p where p.slot = c.slot and p.span @> u.id
+          and (u.id, u.attempt) in (select * from unnest(p.ids, p.attempts)))
+      limit max_jobs
+    ) open_attempts;
+    rescued := rescued + millrace.close_silent(silent.segments, silent.ids, silent.attempts, 'dispatcher_lost', 'the dispatcher of this attempt died');
+    if coalesce(cardinality(silent.ids), 0) < max_jobs then
+      delete from millrace.runtime where id = lost and seen_at < now() - make_interval(secs => (select value from millrace.setting where name = 'runtime_lost_seconds'));
+    end if;
+  end loop;
+  return rescued;
+end $$;
+
+-- The common end of both: closes as failed, retries while attempts are left, answers how many this call has closed.
+create function millrace.close_silent(segments bigint[], ids bigint[], attempts int[], code text, message text) returns int language sql as $$
+  select count(*) filter (where fresh)::int from millrace.close(segments, ids, attempts,
+    array_fill('retry'::text, array[coalesce(cardinality(ids), 0)]),
+    (select jsonb_agg(jsonb_build_object('error', jsonb_build_object('code', code, 'message', message))) from unnest(ids)))
+$$;

@@ -1,0 +1,198 @@
+-- The storage engine: an append-only log with snapshot cursors (docs/adr/0001-snapshot-cursor-log.md).
+-- `millrace.` stands for the schema wherever it appears; the migration runner puts the real name there.
+
+-- Settings -------------------------------------------------------------------------------------------------------
+
+-- The one table of engine defaults. Change a row to change the rule.
+create table millrace.setting (
+  name text primary key,
+  value bigint not null,
+  note text not null
+);
+insert into millrace.setting values
+  ('default_priority', 2, 'priority of a job when neither the call nor its kind names one'),
+  ('default_max_attempts', 25, 'attempts of a job when neither the call nor its kind names a number'),
+  ('payload_limit_bytes', 1048576, 'largest args, and largest metadata, of a job as JSON text'),
+  ('put_back_limit_seconds', 86400, 'how long a job may be put back (throttled, undeclared kind) before it counts as a failed attempt'),
+  ('runtime_lost_seconds', 45, 'silence after which a dispatcher counts as dead and its open attempts are retried'),
+  ('webhook_max_attempts', 12, 'attempts of a webhook delivery'),
+  ('webhook_backoff_cap_seconds', 21600, 'longest wait between two attempts of a webhook delivery');
+
+-- Segments -------------------------------------------------------------------------------------------------------
+
+-- Append-only rotation ledger; the newest row is where new work goes. A segment lives in slot `number % 8`.
+create table millrace.segment (
+  number bigint primary key,
+  opened_at timestamptz not null default now()
+);
+insert into millrace.segment (number) values (0);
+
+-- Lanes ----------------------------------------------------------------------------------------------------------
+
+-- One lane per (queue, priority, shard). The id is a hash of the three, so that two transactions that use a new queue
+-- for the first time agree on it without waiting for each other; the row may therefore stand here more than once.
+create table millrace.lane (
+  id bigint not null,
+  queue text not null,
+  priority smallint not null,
+  shard smallint not null default 0
+);
+create index lane_by_name on millrace.lane (queue, priority, shard);
+create index lane_by_id on millrace.lane (id);
+
+-- The logs: rows are inserted and, a segment at a time, truncated; never updated, never deleted ----------------------
+
+create sequence millrace.job_id;
+
+-- One row per attempt to come.
+create table millrace.job_log (
+  id bigint not null,
+  xid xid8 not null default pg_current_xact_id(),
+  lane bigint not null,
+  enqueued_at timestamptz not null default now(), -- the job's, the same for all its attempts
+  attempt int not null default 1,                 -- the fence is on (id, attempt); only ever grows
+  max_attempts int not null,                      -- the attempt after which the job gives up
+  slot smallint not null,
+  kind text not null,
+  payload jsonb not null,
+  ready_at timestamptz,                           -- when this attempt became available, if later than enqueued_at
+  tags text[],
+  metadata jsonb,
+  progress jsonb,                                 -- the last attempt's, with its checkpoint
+  errors jsonb,                                   -- of earlier attempts, oldest first
+  put_back jsonb                                  -- {since, code, message}: why the job was last put back
+) partition by list (slot);
+
+-- One row per batch claimed from a lane. The newest row of a lane in a slot is the lane's cursor: everything visible in
+-- `prev` is claimed, and of what is visible in `cur`, all up to (last_xid, last_id), or all of it when last_id is null.
+create table millrace.claim_log (
+  lane bigint not null,
+  n bigint not null,
+  runtime bigint not null,
+  at timestamptz not null default now(),
+  last_xid xid8,
+  last_id bigint,
+  slot smallint not null,
+  prev pg_snapshot not null,
+  cur pg_snapshot not null,
+  ids bigint[] not null,
+  attempts int[] not null,
+  span int8range not null, -- from the least to the greatest id, so that a look-up by id finds the row
+  primary key (lane, n, slot)
+) partition by list (slot);
+create index claim_log_runtime on millrace.claim_log (runtime);
+create index claim_log_span on millrace.claim_log using gist (span);
+
+-- One row per closed attempt; its key is the fence: who inserts first has closed the attempt.
+create table millrace.outcome_log (
+  id bigint not null,
+  finished_at timestamptz not null default now(),
+  attempt int not null,
+  slot smallint not null,
+  state "char" not null, -- c completed, f failed, r failed and retried, s put back or released, x cancelled
+  result jsonb,
+  error jsonb,           -- {code, message}
+  primary key (id, attempt, slot)
+) partition by list (slot);
+
+-- One row per batch of attempts that a function accepted and will close by callback. Open = parked minus outcomes.
+create table millrace.park_log (
+  deadline timestamptz not null,
+  at timestamptz not null default now(),
+  slot smallint not null,
+  ids bigint[] not null,
+  attempts int[] not null,
+  span int8range not null -- as in claim_log
+) partition by list (slot);
+create index park_log_deadline on millrace.park_log (deadline);
+create index park_log_span on millrace.park_log using gist (span);
+
+-- Segments are truncated, so vacuum has nothing to do there but to read them once more.
+do $$
+begin
+  for slot in 0..7 loop
+    execute format('create table millrace.job_log_%s partition of millrace.job_log for values in (%1$s) with (autovacuum_enabled = off)', slot);
+    execute format('create table millrace.claim_log_%s partition of millrace.claim_log for values in (%1$s) with (autovacuum_enabled = off)', slot);
+    execute format('create table millrace.outcome_log_%s partition of millrace.outcome_log for values in (%1$s) with (autovacuum_enabled = off)', slot);
+    execute format('create table millrace.park_log_%s partition of millrace.park_log for values in (%1$s) with (autovacuum_enabled = off)', slot);
+  end loop;
+end $$;
+create index job_log_cursor on millrace.job_log (lane, xid, id);
+create index job_log_id on millrace.job_log (id);
+
+-- Small mutable tables, off the hot path -----------------------------------------------------------------------------
+
+-- Jobs whose time has not come: scheduled, retrying, put back. A job is here or in the log, never in both.
+create table millrace.deferred (
+  id bigint primary key,
+  run_at timestamptz not null,
+  lane bigint not null,
+  enqueued_at timestamptz not null,
+  attempt int not null, -- the attempt to come
+  max_attempts int not null,
+  state "char" not null, -- s scheduled, r retryable
+  kind text not null,
+  payload jsonb not null,
+  tags text[],
+  metadata jsonb,
+  progress jsonb,
+  errors jsonb,
+  put_back jsonb
+);
+create index deferred_run_at on millrace.deferred (run_at);
+
+-- Only for attempts that sent a heartbeat or progress; removed when the attempt closes.
+create table millrace.attempt_state (
+  id bigint not null,
+  attempt int not null,
+  segment bigint not null,
+  deadline timestamptz not null,
+  progress jsonb,
+  primary key (id, attempt)
+);
+create index attempt_state_deadline on millrace.attempt_state (deadline);
+
+-- Dispatchers. `sleeping` asks enqueue for a notification.
+create table millrace.runtime (
+  id bigint generated always as identity primary key,
+  name text not null,
+  started_at timestamptz not null default now(),
+  seen_at timestamptz not null default now(),
+  sleeping boolean not null default false
+);
+
+-- How far a periodic sweep has come, so that it need not read its past again.
+create table millrace.sweep (
+  name text primary key,
+  done_to timestamptz not null
+);
+
+-- What the application's code declared ---------------------------------------------------------------------------
+
+create table millrace.manifest (
+  version bigint generated always as identity primary key,
+  source text not null, -- which application declared it
+  hash text not null,
+  body jsonb not null,
+  applied_at timestamptz not null default now()
+);
+create index manifest_source on millrace.manifest (source, version);
+
+create table millrace.kind (
+  name text primary key,
+  queue text,
+  priority smallint,
+  max_attempts int,
+  retry jsonb,
+  target jsonb,
+  source text not null
+);
+
+create table millrace.subscription (
+  name text primary key,
+  kinds text[], -- null: every kind
+  events text[] not null,
+  url text not null,
+  secret text not null,
+  source text not null
+);
