@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import { expect, onTestFinished, test } from 'vitest'
 import { type PostgresOptions, type RunningPostgres, startPostgres } from '../functions/node/embedded-postgres.ts'
-import { postgresSql } from '../functions/node/postgres-sql.ts'
 import { startCli } from './support/cli.ts'
 
 async function start(options: PostgresOptions): Promise<RunningPostgres> {
@@ -55,7 +54,7 @@ test('a restart keeps the data, the password and the port', async () => {
   expect(await ask(second.url, 'table kept')).toEqual([{ answer: 42 }])
 })
 
-test('durability is on where data is kept, and off only where it is thrown away', async () => {
+test('durability is on where data is kept, off only where it is thrown away; other settings are passed on', async () => {
   const settings = (url: string) =>
     ask(
       url,
@@ -63,18 +62,21 @@ test('durability is on where data is kept, and off only where it is thrown away'
       where name in ('fsync', 'full_page_writes', 'synchronous_commit')`,
     )
   const kept = await start({ dataDir: await dataFolder() })
-  const thrownAway = await start({ persistent: false })
+  const thrownAway = await start({ persistent: false, settings: { work_mem: '7MB' } })
   expect(await settings(kept.url)).toEqual([{ s: 'fsync=on full_page_writes=on synchronous_commit=on' }])
   expect(await settings(thrownAway.url)).toEqual([{ s: 'fsync=off full_page_writes=off synchronous_commit=on' }])
+  expect(await ask(thrownAway.url, 'show work_mem')).toEqual([{ work_mem: '7MB' }])
 })
 
-test('it listens on the loopback address only, and wants the password', async () => {
-  const { url, dataDir } = await start({ persistent: false })
+test('it listens on the loopback address only, wants the password, and what is thrown away is gone after stop', async () => {
+  const { url, dataDir, stop } = await start({ persistent: false })
   expect(await ask(url, 'show listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }])
   expect(await ask(url, 'show unix_socket_directories')).toEqual([{ unix_socket_directories: '' }])
   const guess = Object.assign(new URL(url), { password: 'postgres' }).href
   await expect(ask(guess, 'select 1')).rejects.toMatchObject({ code: '28P01' })
   expect((await stat(join(dataDir, 'millrace.json'))).mode & 0o777).toBe(0o600)
+  await stop()
+  await expect(stat(dataDir)).rejects.toMatchObject({ code: 'ENOENT' })
 })
 
 test('two that start at the same instant get ports of their own', async () => {
@@ -89,17 +91,6 @@ test('a port that was asked for is taken or refused, never replaced', async () =
     code: 'unavailable',
     message: expect.stringContaining('Address already in use'),
   })
-})
-
-test('settings are passed on', async () => {
-  const { url } = await start({ persistent: false, settings: { work_mem: '7MB' } })
-  expect(await ask(url, 'show work_mem')).toEqual([{ work_mem: '7MB' }])
-})
-
-test('what was thrown away is gone after stop', async () => {
-  const server = await startPostgres({ persistent: false })
-  await server.stop()
-  await expect(stat(server.dataDir)).rejects.toMatchObject({ code: 'ENOENT' })
 })
 
 test('a second server on a live data directory is refused with the first one named', async () => {
@@ -140,7 +131,7 @@ test('a folder with something else in it is refused and left alone', async () =>
   const dataDir = await dataFolder()
   await mkdir(dataDir)
   await writeFile(join(dataDir, 'thesis.txt'), 'mine')
-  await expect(startPostgres({ dataDir })).rejects.toThrow()
+  await expect(startPostgres({ dataDir })).rejects.toMatchObject({ code: 'invalid_configuration' })
   expect(await readFile(join(dataDir, 'thesis.txt'), 'utf8')).toBe('mine')
 })
 
@@ -162,31 +153,4 @@ test('the server does not outlive a starter that was killed, and its throw-away 
   await closed
   await gone(pid)
   await expect.poll(() => stat(dataDir).catch(error => error.code), { timeout: 15_000 }).toBe('ENOENT')
-})
-
-test('the port over postgres.js answers int8 and times as text, jsonb parsed, and hears notifications', async () => {
-  const { url } = await start({ persistent: false })
-  const sql = postgresSql(url)
-  onTestFinished(() => sql.end())
-  const rows = await sql.query(
-    `select $1::text::int8 as id, $2::text::jsonb as data, $3::text::boolean as yes,
-    timestamptz '2026-01-02 03:04:05.678901+00' = $4::text::timestamptz as same, date '2026-01-02' as day`,
-    [42, '{"a":1}', true, '2026-01-02T03:04:05.678901Z'],
-  )
-  expect(rows).toEqual([{ id: '42', data: { a: 1 }, yes: true, same: true, day: '2026-01-02' }])
-  const heard = Promise.withResolvers<string>()
-  const unlisten = await sql.listen('news', heard.resolve)
-  await sql.query(`select pg_notify('news', 'hello')`)
-  expect(await heard.promise).toBe('hello')
-  await unlisten()
-})
-
-test('a listener whose connection broke is back by itself, and is told that it may have missed something', async () => {
-  const { url } = await start({ persistent: false })
-  const sql = postgresSql(url)
-  onTestFinished(() => sql.end())
-  const heard = Promise.withResolvers<string>()
-  await sql.listen('news', heard.resolve)
-  await ask(url, `select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen %'`)
-  expect(await heard.promise).toBe('')
 })

@@ -7,6 +7,7 @@ import {
   chown,
   mkdir,
   mkdtemp,
+  readdir,
   readFile,
   readlink,
   realpath,
@@ -56,18 +57,46 @@ export async function temporaryFolder(user: ServerUser): Promise<string> {
 
 /** Makes the cluster unless it is there; all or nothing, so that an interrupted start leaves no half of one. */
 export async function ensureCluster(home: string, user: ServerUser, dataDir: string, flags: string[]): Promise<void> {
-  if (await stat(join(dataDir, 'PG_VERSION')).catch(() => undefined)) return
-  await mkdir(dirname(dataDir), { recursive: true })
+  if (await hasCluster(dataDir)) return
+  await makeParent(user, dataDir)
   const work = await mkdtemp(`${dataDir}.new-`)
   try {
     await give(user, work)
     await initialise(home, user, work, flags)
     await rename(join(work, 'data'), dataDir).catch(async error => {
-      // Another process made it in the meantime.
-      if (!(await stat(join(dataDir, 'PG_VERSION')).catch(() => undefined))) throw error
+      // Another process made it in the meantime?
+      if (!(await hasCluster(dataDir))) throw error
     })
   } finally {
     await rm(work, { recursive: true, force: true })
+  }
+}
+
+async function hasCluster(dataDir: string): Promise<boolean> {
+  const names: string[] = await readdir(dataDir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return []
+    throw unusable(dataDir, error.message, error)
+  })
+  if (names.length === 0 || names.includes('PG_VERSION')) return names.length > 0
+  throw unusable(dataDir, 'it holds something else')
+}
+
+const unusable = (dataDir: string, problem: string, cause?: unknown): MillraceError =>
+  new MillraceError('invalid_configuration', `${dataDir} cannot be a data directory: ${problem}`, {
+    hint: 'Choose a folder that does not exist yet, or an empty one.',
+    cause,
+  })
+
+/** A strict umask of root's must not shut the server's user out of folders that root has just made for it. */
+async function makeParent(user: ServerUser, dataDir: string): Promise<void> {
+  const parent = dirname(dataDir)
+  const first = await mkdir(parent, { recursive: true }).catch(error => {
+    throw unusable(dataDir, error.message, error)
+  })
+  if (first === undefined || user.uid === undefined) return
+  for (let folder = parent; ; folder = dirname(folder)) {
+    await chmod(folder, 0o755)
+    if (folder === first) return
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { rm } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { MillraceError } from '../../core/errors.ts'
 import { postgresHome } from './embedded-postgres-binaries.ts'
@@ -61,9 +61,6 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Runn
   const temporary = persistent || options.dataDir ? undefined : await temporaryFolder(user)
   const dataDir = temporary ? join(temporary, 'data') : await persistentFolder(user, options.dataDir)
   const disposable = persistent ? undefined : (temporary ?? dataDir)
-  const discard = async () => {
-    if (disposable) await rm(disposable, { recursive: true, force: true })
-  }
   try {
     await ensureCluster(home, user, dataDir, persistent ? [] : ['--no-sync'])
     const notes = await readNotes(dataDir)
@@ -73,12 +70,16 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Runn
     const { server, port } = await startOnFreePort(command, options.port, notes.port)
     if (persistent && notes.port !== port) await writeNotes(user, dataDir, { ...notes, port })
     const url = `postgres://postgres:${notes.password}@127.0.0.1:${port}/postgres`
-    const stop = () => server.stop().then(discard)
+    const stop = () => server.stop().then(() => discard(disposable))
     return { url, port, dataDir, pid: server.pid, exited: server.exited, stop }
   } catch (error) {
-    if (!(error instanceof MillraceError)) await discard()
+    await discard(temporary)
     throw error
   }
+}
+
+async function discard(folder: string | undefined): Promise<void> {
+  if (folder) await rm(folder, { recursive: true, force: true })
 }
 
 /** Between choosing a free port and binding it another server may take it: then the next one. */
@@ -106,7 +107,7 @@ async function startOnFreePort(
 
 function failure(cause: unknown, dataDir: string): MillraceError {
   const words = cause instanceof Error ? cause.message : String(cause)
-  return new MillraceError('unavailable', `Postgres did not start in ${dirname(dataDir)}: ${words}`, { cause })
+  return new MillraceError('unavailable', `Postgres did not start with ${dataDir}: ${words}`, { cause })
 }
 
 /** `preferred` if nobody listens there, else any. */
