@@ -1,10 +1,10 @@
--- Claims up to `max_jobs` jobs for a dispatcher: lanes of the first priority first, in each lane the oldest segment
+-- Claims up to `max_jobs` jobs for a dispatcher, from all queues but `except_queues` (a JSON array): lanes of the first priority first, in each lane the oldest segment
 -- first and then in the order of (xid, id). The claim is on record, durably, before the caller sees a job.
 --
 -- A lane's cursor is its newest claim_log row. Its window is what is visible in `cur` but not in `prev`: rows of
 -- transactions that began after `prev`, and rows of those that were in progress then and have committed since. When a
 -- window is used up the next one opens from `cur` to now. So a transaction that stays open delays only its own jobs.
-create function millrace.claim(runtime bigint, max_jobs int)
+create function millrace.claim(runtime bigint, max_jobs int, except_queues jsonb default null)
 returns table (
   segment bigint, id bigint, attempt int, max_attempts int, kind text, queue text, priority smallint,
   args text, metadata text, progress text, enqueued_at timestamptz
@@ -26,6 +26,7 @@ begin
   for place in
     select l.id as lane, l.queue, l.priority, s.number as segment, (s.number % 8)::smallint as slot
     from (select distinct on (id) id, queue, priority, random() as turn from millrace.lane) l cross join millrace.segment s
+    where except_queues is null or not except_queues ? l.queue
     order by l.priority, l.turn, s.number
   loop
     continue when not pg_try_advisory_xact_lock(place.lane);

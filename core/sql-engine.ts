@@ -1,0 +1,236 @@
+// The engine's verbs over the Sql port: each method is one call of the SQL function of the same name.
+
+import { translatingErrors } from './database-errors.ts'
+import type { AttemptRef, Beat, CallbackStore, Closed, CloseItem, HeartbeatItem, Outcome } from './engine.ts'
+import type { Json } from './json.ts'
+import { arrayLiteral, quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
+
+/** A job as `claim` hands it out. Texts of JSON stay texts: a dispatcher only passes them on. */
+export interface ClaimedJob extends AttemptRef {
+  readonly max_attempts: number
+  readonly kind: string
+  readonly queue: string
+  readonly args: string
+  readonly metadata: string | null
+  readonly progress: string | null
+  /** Milliseconds since 1970. */
+  readonly enqueued_ms: number
+}
+
+/** A row of the `kind` table. */
+export interface KindRow {
+  readonly name: string
+  readonly target: TargetRow | null
+}
+
+/** A kind's target as the manifest declares it. */
+export interface TargetRow {
+  readonly url: string
+  readonly mode?: 'sync' | 'callback'
+  readonly request_timeout_seconds?: number
+  readonly callback_timeout_seconds?: number
+  readonly concurrency?: number
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** A row of the `subscription` table. */
+export interface SubscriptionRow {
+  readonly name: string
+  readonly url: string
+  readonly secret: string
+}
+
+/** What `job` answers: one job as users see it. Times are ISO 8601. */
+export interface JobView {
+  readonly id: number
+  readonly kind: string
+  readonly queue: string
+  readonly priority: number
+  readonly state:
+    | 'scheduled'
+    | 'available'
+    | 'running'
+    | 'waiting_external'
+    | 'retryable'
+    | 'completed'
+    | 'failed'
+    | 'cancelled'
+  readonly attempt: number
+  readonly max_attempts: number
+  readonly args: Json
+  readonly tags: readonly string[]
+  readonly metadata: Readonly<Record<string, Json>>
+  readonly progress: Json
+  readonly errors: readonly { attempt: number; at: string; code?: string; message?: string }[]
+  readonly put_back: { since: string; code?: string; message?: string } | null
+  readonly result: Json
+  readonly enqueued_at: string
+  readonly run_at: string
+  readonly attempted_at: string | null
+  readonly finished_at: string | null
+}
+
+/** Which SQL outcome, and which details, stand for an {@link Outcome}. */
+function outcomeRow(outcome: Outcome): [name: string, detail: object | null] {
+  switch (outcome.kind) {
+    case 'completed':
+      return ['completed', outcome.result === undefined ? null : { result: outcome.result }]
+    case 'failed':
+      return [outcome.retryable ? 'retry' : 'fail', { error: outcome.error, delay_ms: outcome.delayMs }]
+    case 'put_back':
+      return ['put_back', { error: outcome.error, delay_ms: outcome.delayMs }]
+    case 'released':
+      return ['release', null]
+  }
+}
+
+const STATE: Readonly<Record<string, Closed['state']>> = {
+  c: 'completed',
+  f: 'failed',
+  r: 'retryable',
+  s: 'available',
+  x: 'cancelled',
+}
+
+const COMPLETED: Closed = { state: 'completed', fresh: true }
+
+const columns = (items: readonly AttemptRef[]): [string, string, string] => [
+  arrayLiteral(items.map(item => item.segment)),
+  arrayLiteral(items.map(item => item.id)),
+  arrayLiteral(items.map(item => item.attempt)),
+]
+
+const REFS = '$1::text::bigint[], $2::text::bigint[], $3::text::int[]'
+
+/** The engine in one schema of one database. Errors of the database are {@link MillraceError}s where they have a code. */
+export class SqlEngine implements CallbackStore {
+  readonly #sql: Sql
+  readonly #schema: string
+
+  constructor(sql: Sql, options: { readonly schema?: string } = {}) {
+    this.#sql = sql
+    this.#schema = quoteIdentifier(options.schema ?? 'millrace')
+  }
+
+  /** Claims up to `max` jobs for a runtime; on record before it answers. */
+  claim(runtime: string, max: number, exceptQueues: readonly string[] = []): Promise<ClaimedJob[]> {
+    return this.#query(
+      `select segment, id, attempt, max_attempts, kind, queue, args, metadata, progress,
+         (extract(epoch from enqueued_at) * 1000)::float8 as enqueued_ms
+       from ${this.#schema}.claim($1::text::bigint, $2::text::int, $3::text::jsonb)`,
+      [runtime, max, exceptQueues.length === 0 ? null : JSON.stringify(exceptQueues)],
+    )
+  }
+
+  async close(items: readonly CloseItem[]): Promise<Closed[]> {
+    const rows = items.map(item => outcomeRow(item.outcome))
+    const details = rows.map(([, detail]) => detail)
+    const exceptions = await this.#query<{ nth: string; state: string | null; fresh: boolean; result: string | null }>(
+      `select nth, state, fresh, result from ${this.#schema}.close(${REFS}, $4::text::text[], $5::text::jsonb)`,
+      [
+        ...columns(items),
+        arrayLiteral(rows.map(([name]) => name)),
+        details.every(detail => detail === null) ? null : JSON.stringify(details),
+      ],
+    )
+    const closed = new Array<Closed>(items.length).fill(COMPLETED)
+    for (const { nth, state, fresh, result } of exceptions) {
+      closed[Number(nth) - 1] = {
+        state: STATE[state ?? ''] ?? 'unknown',
+        fresh,
+        ...(result === null ? {} : { result: JSON.parse(result) as Json }),
+      }
+    }
+    return closed
+  }
+
+  /** Records that functions accepted these attempts; their callbacks are due within `timeoutSeconds`. */
+  async park(items: readonly AttemptRef[], timeoutSeconds: number): Promise<void> {
+    await this.#query(`select ${this.#schema}.park(${REFS}, $4::text::float8)`, [...columns(items), timeoutSeconds])
+  }
+
+  async heartbeat(items: readonly HeartbeatItem[]): Promise<Beat[]> {
+    const rows = await this.#query<{ state: string | null }>(
+      `select state from ${this.#schema}.heartbeat(${REFS}, $4::text::float8[], $5::text::jsonb) order by nth`,
+      [
+        ...columns(items),
+        arrayLiteral(items.map(item => item.timeoutSeconds)),
+        JSON.stringify(items.map(item => item.progress ?? null)),
+      ],
+    )
+    return rows.map(({ state }) => ({ state: state === 'p' ? 'waiting_external' : (STATE[state ?? ''] ?? 'unknown') }))
+  }
+
+  /** Makes due deferred jobs available. `nextInMs`: until the next is due, undefined when none is deferred. */
+  async promote(max: number): Promise<{ promoted: number; nextInMs: number | undefined }> {
+    const [row] = await this.#query<{ promoted: number; next_in_ms: number | null }>(
+      `select promoted, (extract(epoch from next_at - clock_timestamp()) * 1000)::float8 as next_in_ms
+       from ${this.#schema}.promote($1::text::int)`,
+      [max],
+    )
+    return { promoted: row?.promoted ?? 0, nextInMs: row?.next_in_ms ?? undefined }
+  }
+
+  /** Retries attempts that nobody will close any more; answers how many. */
+  async rescue(max: number): Promise<{ parked: number; lost: number }> {
+    const [row] = await this.#query<{ parked: number; lost: number }>(
+      `select ${this.#schema}.rescue_parked($1::text::int) as parked, ${this.#schema}.rescue_lost($1::text::int) as lost`,
+      [max],
+    )
+    return row ?? { parked: 0, lost: 0 }
+  }
+
+  /** One job by its id; undefined when there is none (any more). */
+  async job(id: string | number): Promise<JobView | undefined> {
+    const [row] = await this.#query<{ job: JobView | null }>(`select ${this.#schema}.job($1::text::bigint) as job`, [
+      id,
+    ])
+    return row?.job ?? undefined
+  }
+
+  async runtimeStart(name: string): Promise<string> {
+    const [row] = await this.#query<{ id: string }>(`select ${this.#schema}.runtime_start($1::text) as id`, [name])
+    return row?.id ?? ''
+  }
+
+  /** False when this runtime was given up as dead; it must start anew. */
+  async runtimeBeat(runtime: string): Promise<boolean> {
+    const [row] = await this.#query<{ alive: boolean }>(
+      `select ${this.#schema}.runtime_beat($1::text::bigint) as alive`,
+      [runtime],
+    )
+    return row?.alive ?? false
+  }
+
+  async runtimeStop(runtime: string): Promise<void> {
+    await this.#query(`select ${this.#schema}.runtime_stop($1::text::bigint)`, [runtime])
+  }
+
+  async runtimeSleep(runtime: string, sleeping: boolean): Promise<void> {
+    await this.#query(`select ${this.#schema}.runtime_sleep($1::text::bigint, $2::text::boolean)`, [runtime, sleeping])
+  }
+
+  /** After `runtimeSleep(…, true)`: the mark that {@link quiet} is asked about. */
+  async sleepHorizon(): Promise<string> {
+    const [row] = await this.#query<{ horizon: string }>(`select ${this.#schema}.sleep_horizon() as horizon`)
+    return row?.horizon ?? '0'
+  }
+
+  /** True once every transaction that may have missed the sleeping flag has ended. */
+  async quiet(horizon: string): Promise<boolean> {
+    const [row] = await this.#query<{ quiet: boolean }>(`select ${this.#schema}.quiet($1::text) as quiet`, [horizon])
+    return row?.quiet ?? false
+  }
+
+  kinds(): Promise<KindRow[]> {
+    return this.#query(`select name, target from ${this.#schema}.kind`)
+  }
+
+  subscriptions(): Promise<SubscriptionRow[]> {
+    return this.#query(`select name, url, secret from ${this.#schema}.subscription`)
+  }
+
+  #query<Row>(text: string, params: readonly SqlValue[] = []): Promise<Row[]> {
+    return translatingErrors(() => this.#sql.query<Row>(text, params))
+  }
+}
