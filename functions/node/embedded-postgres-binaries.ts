@@ -90,20 +90,30 @@ async function missing(home: string): Promise<Link[]> {
   return absent
 }
 
-/** Makes `copy` complete, once for all processes of this user. */
+/** Makes `copy` complete, once for all processes of this user. Files only ever come in whole, and none goes away. */
 async function ensureCopy(home: string, copy: string): Promise<void> {
   if (await isComplete(home, copy)) return
   const work = await mkdtemp(`${copy}.`)
   try {
-    await fill(home, join(work, 'new'))
-    // A copy that a cleaner of temporary files has gnawed at makes room; a running server keeps its open files.
-    await rename(copy, join(work, 'old')).catch(() => undefined)
-    await rename(join(work, 'new'), copy).catch(async error => {
-      // Another process got there first: its copy is as good as ours.
-      if (!(await isComplete(home, copy))) throw error
-    })
+    const fresh = join(work, 'new')
+    await fill(home, fresh)
+    // In the way is the copy of another process that was quicker, or one that lost files to a cleaner of /tmp.
+    await rename(fresh, copy).catch(() => mend(fresh, copy))
   } finally {
     await rm(work, { recursive: true, force: true })
+  }
+}
+
+/** Moves what `copy` lacks from `fresh` into it. */
+async function mend(fresh: string, copy: string): Promise<void> {
+  if (await isComplete(fresh, copy)) return
+  const have = new Set(await readdir(copy, { recursive: true }))
+  for (const entry of await readdir(fresh, { recursive: true, withFileTypes: true })) {
+    const from = join(entry.parentPath, entry.name)
+    const path = relative(fresh, from)
+    if (have.has(path)) continue
+    if (entry.isDirectory()) await mkdir(join(copy, path), { recursive: true, mode: 0o755 })
+    else await rename(from, join(copy, path))
   }
 }
 

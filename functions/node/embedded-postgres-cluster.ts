@@ -13,7 +13,6 @@ import {
   realpath,
   rename,
   rm,
-  stat,
   writeFile,
 } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -34,9 +33,12 @@ export interface ClusterNotes {
 
 const NOTES = 'millrace.json'
 
+/** Where data is kept unless told otherwise, below the working directory. */
+export const DATA_DIR = join('.millrace', 'pg')
+
 /** The folder for a server that keeps its data: `.millrace/pg` of the project, or a system folder if root's project is closed to others. */
 export async function persistentFolder(user: ServerUser, dataDir?: string): Promise<string> {
-  const wanted = resolve(dataDir ?? join('.millrace', 'pg'))
+  const wanted = resolve(dataDir ?? DATA_DIR)
   if (await canReach(user, wanted)) return wanted
   if (dataDir === undefined) {
     const project = createHash('sha256').update(process.cwd()).digest('hex').slice(0, 12)

@@ -10,9 +10,14 @@ export interface ServerUser {
   readonly gid?: number
 }
 
-/** The user to drop to. Nothing is added to the system: root takes `postgres` if there is one, else `nobody`. */
-export async function serverUser(): Promise<ServerUser> {
+/**
+ * The user to drop to. Nothing is added to the system: root takes the owner of an existing data directory, else
+ * `postgres` if there is one, else `nobody`.
+ */
+export async function serverUser(dataDir: string): Promise<ServerUser> {
   if (process.getuid?.() !== 0) return {}
+  const owner = await stat(dataDir).catch(() => undefined)
+  if (owner && owner.uid !== 0) return { uid: owner.uid, gid: owner.gid }
   const users = parsePasswd(await readFile('/etc/passwd', 'utf8').catch(() => ''))
   const chosen = users.get('postgres') ?? users.get('nobody') ?? [...users.values()].find(user => user.uid > 0)
   if (chosen) return chosen

@@ -8,6 +8,7 @@ import { MillraceError } from '../../core/errors.ts'
 import { postgresHome } from './embedded-postgres-binaries.ts'
 import {
   checkLock,
+  DATA_DIR,
   ensureCluster,
   persistentFolder,
   readNotes,
@@ -55,7 +56,7 @@ const ATTEMPTS = 20
  *   `invalid_configuration` for a folder the server cannot use; `unavailable` when it does not start
  */
 export async function startPostgres(options: PostgresOptions = {}): Promise<RunningPostgres> {
-  const user = await serverUser()
+  const user = await serverUser(options.dataDir ?? DATA_DIR)
   const home = await postgresHome(user)
   const persistent = options.persistent ?? true
   const temporary = persistent || options.dataDir ? undefined : await temporaryFolder(user)
