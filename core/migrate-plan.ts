@@ -3,6 +3,7 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
 import { MillraceError } from './errors.ts'
+import { checkLiving, dropLiving, keepGrants, restoreGrants } from './migrate-living.ts'
 import { quoteIdentifier } from './sql.ts'
 
 /** One file of `migrations/`, by its path below that folder: `tables/001_engine.sql`, `functions/claim.sql`. */
@@ -150,70 +151,15 @@ function functionsStep(files: readonly MigrationFile[], schema: string): { step:
   const living = functionFiles(files)
   const sum = checksum(living.map(({ path, text }) => `${path}\n${text}`).join('\n'))
   const sql = [
+    keepGrants(schema),
     dropLiving(schema),
     'set local check_function_bodies = off;',
     ...living.map(({ path, text }) => `-- ${path}\n${qualify(text, schema)}`),
     'set local check_function_bodies = on;',
     checkLiving(schema),
+    restoreGrants,
     `insert into ${quoteIdentifier(schema)}.migration (number, name, checksum) values (0, 'functions', '${sum}')`,
     'on conflict (number) do update set checksum = excluded.checksum, applied_at = now();',
   ]
   return { step: { label: `${living.length} files of functions/`, sql: sql.join('\n') }, checksum: sum }
 }
-
-/** Everything living at once, in whatever order its dependencies allow; what users built on it stops the migration. */
-const dropLiving = (schema: string): string => `
-do $$
-declare
-  living record;
-  dropped boolean;
-  blocked text;
-begin
-  loop
-    dropped := false;
-    blocked := null;
-    for living in
-      select format('trigger %I on %s', t.tgname, t.tgrelid::regclass) as name
-      from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-      where p.pronamespace = to_regnamespace('${quoteIdentifier(schema)}') and not t.tgisinternal and t.tgparentid = 0
-      union all
-      select format('view %s', c.oid::regclass)
-      from pg_class c where c.relnamespace = to_regnamespace('${quoteIdentifier(schema)}') and c.relkind = 'v'
-      union all
-      select format('routine %s', p.oid::regprocedure)
-      from pg_proc p where p.pronamespace = to_regnamespace('${quoteIdentifier(schema)}')
-        and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
-    loop
-      begin
-        execute 'drop ' || living.name;
-        dropped := true;
-      exception when dependent_objects_still_exist then
-        get stacked diagnostics blocked = pg_exception_detail;
-      end;
-    end loop;
-    exit when blocked is null;
-    if not dropped then
-      raise exception 'objects outside of Millrace depend on its functions'
-        using errcode = 'dependent_objects_still_exist', detail = blocked;
-    end if;
-  end loop;
-end $$;`
-
-/** Bodies may use functions of later files, so they are checked once all are there. */
-const checkLiving = (schema: string): string => `
-do $$
-declare
-  made record;
-begin
-  for made in
-    select p.oid, l.lanvalidator::regproc as validator
-    from pg_proc p join pg_language l on l.oid = p.prolang
-    where p.pronamespace = to_regnamespace('${quoteIdentifier(schema)}') and l.lanvalidator <> 0
-  loop
-    begin
-      execute format('select %s(%s)', made.validator, made.oid);
-    exception when others then
-      raise exception '%: %', made.oid::regprocedure, sqlerrm using errcode = sqlstate;
-    end;
-  end loop;
-end $$;`

@@ -8,7 +8,7 @@ import { quoteIdentifier } from './sql.ts'
 const OLDEST_SERVER = 14
 
 /** One open transaction. */
-export interface MigrationTransaction {
+interface MigrationTransaction {
   /** Runs one statement without parameters and answers its rows. */
   query<Row>(text: string): Promise<Row[]>
   /** Runs a script of several statements in the simple protocol. */

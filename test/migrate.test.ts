@@ -74,6 +74,20 @@ test('functions and views are replaced as a whole, changed signatures included',
   expect(await database.sql`select to_regclass('living.c') as view`).toEqual([{ view: null }])
 })
 
+test('who may call a function and read a view outlives their replacement', async () => {
+  const { role } = await ordinaryRole()
+  await run('granted')
+  await database.sql
+    .unsafe(`revoke execute on function granted.b() from public; grant execute on function granted.b() to ${role};
+      grant select on granted.c to ${role} with grant option`)
+    .simple()
+  await run('granted', [...files, { path: 'functions/d.sql', text: '' }])
+  const [rights] = await database.sql`select has_function_privilege(${role}, 'granted.b()', 'execute') as call,
+    has_table_privilege(${role}, 'granted.c', 'select with grant option') as read,
+    (select proacl::text ~ '[{,]=' from pg_proc where oid = 'granted.b()'::regprocedure) as public`
+  expect(rights).toEqual({ call: true, read: true, public: false })
+})
+
 test("objects of the user's that depend on our functions stop the migration, and are named", async () => {
   await run('blocked')
   await database.sql.unsafe('create view public.of_the_user as select blocked.a()')

@@ -76,4 +76,8 @@ function describe(error: unknown): { message: string; code: string; hint: string
   }
 }
 
+// Whoever reads our output may have read enough of it (`millrace migrate --sql | head`).
+process.stdout.on('error', error => {
+  if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
+})
 process.exitCode = await main(process.argv.slice(2)).then(() => 0, report)

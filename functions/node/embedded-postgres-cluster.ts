@@ -174,7 +174,7 @@ function isAlive(pid: number): boolean {
 }
 
 /** Another server has the directory. */
-export function inUse(dataDir: string, pid: number, port: string | undefined): MillraceError {
+function inUse(dataDir: string, pid: number, port: string | undefined): MillraceError {
   return new MillraceError('data_directory_in_use', `Another server (process ${pid}, port ${port}) uses ${dataDir}`, {
     hint: 'Use that server, stop it, or choose another data directory.',
   })

@@ -3,6 +3,13 @@
 import type { Reporter, TestModule } from 'vitest/node'
 
 export class CountReporter implements Reporter {
+  #line = '0 passed, 0 failed, 0 skipped'
+
+  onInit(): void {
+    // After everything else that is printed.
+    process.once('exit', () => console.log(`\n${this.#line}`))
+  }
+
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     const count = { passed: 0, failed: errors.length, skipped: 0, pending: 0 }
     for (const module of modules) {
@@ -10,8 +17,6 @@ export class CountReporter implements Reporter {
       // A file that did not load, or whose hooks failed, counts once.
       if (module.errors().length > 0) count.failed++
     }
-    process.on('exit', () => {
-      console.log(`\n${count.passed} passed, ${count.failed} failed, ${count.skipped + count.pending} skipped`)
-    })
+    this.#line = `${count.passed} passed, ${count.failed} failed, ${count.skipped + count.pending} skipped`
   }
 }
