@@ -54,7 +54,7 @@ async function run(options: AttemptOptions): Promise<{ ending: Ending; beats: Be
   const held = lease(port, deadline)
   const windowSeconds = Math.max(1, Math.round((deadline - port.now()) / 1000))
   const { address, body } = dispatch
-  const beating = beats({ port, lease: held, address, windowSeconds, progress: body.progress })
+  const beating = beats({ port, lease: held, address, windowSeconds, progress: body.progress ?? undefined })
   const done = new AbortController()
   if (address !== undefined) void beatOn(options, beating, done.signal)
   const ending = await endingOf(handler, args, jobOf(dispatch, held, beating))

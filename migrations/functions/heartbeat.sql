@@ -9,7 +9,7 @@ begin
   return query
   with beat as (
     select u.nth, u.segment, u.id, u.attempt, now() + make_interval(secs => u.timeout) as deadline,
-      nullif(heartbeat.progress -> (u.nth - 1)::int, 'null') as progress, j.progress as known, coalesce(o.state, case when j.id is not null then 'p' end) as state
+      nullif(heartbeat.progress -> (u.nth - 1)::int, 'null') as progress, j.progress as known, coalesce(o.state, case when j.id is not null then 'p'::"char" end) as state
     from unnest(segments, ids, attempts, timeout_seconds) with ordinality as u(segment, id, attempt, timeout, nth)
     left join millrace.segment s on s.number = u.segment
     left join lateral (select j.id, j.progress from millrace.job_log j

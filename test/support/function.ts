@@ -13,6 +13,7 @@ import {
   verifyCallback,
 } from 'millrace/protocol'
 import * as v from 'valibot'
+import type { AttemptRef } from '../../core/engine.ts'
 import { platformPort } from '../../core/function/port.ts'
 import { listen } from './http-server.ts'
 
@@ -29,6 +30,8 @@ const encode = (value: unknown): Uint8Array<ArrayBuffer> => new TextEncoder().en
 export interface DispatchOptions {
   /** Where callbacks go; without it the dispatch is synchronous. */
   readonly ingress?: string | undefined
+  /** The attempt; the first of job 42 unless given. */
+  readonly ref?: AttemptRef
   readonly body?: Partial<DispatchBody>
   readonly path?: string
   /** Milliseconds. */
@@ -39,14 +42,15 @@ export interface DispatchOptions {
 /** What a dispatcher sends, signed. */
 export function dispatchRequest(base: string, options: DispatchOptions = {}): Request {
   const { ingress, path = '/jobs', now = Date.now(), deadlineMs = 60_000 } = options
-  const ref = { segment: '0', id: String(options.body?.job_id ?? 42), attempt: options.body?.attempt ?? 1 }
+  const { job_id = 42, attempt = 1 } = options.body ?? {}
+  const { ref = { segment: '0', id: String(job_id), attempt } } = options
   const callbackId = ingress === undefined ? undefined : callbackIdOf(keyring, ref)
   const deadline = new Date(now + deadlineMs).toISOString()
   const body = encode({
-    job_id: 42,
+    job_id: Number(ref.id),
     kind: 'resize',
     args: { width: 8 },
-    attempt: 1,
+    attempt: ref.attempt,
     max_attempts: 5,
     queue: 'images',
     deadline,
