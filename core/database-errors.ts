@@ -65,3 +65,10 @@ function limit(error: DatabaseError): { code: ErrorCode; hint?: string } | undef
 
 const isDatabaseError = (error: unknown): error is DatabaseError =>
   error instanceof Error && !(error instanceof MillraceError) && 'code' in error && typeof error.code === 'string'
+
+/** SQLSTATE classes in which a value is at fault: data exception, integrity violation, program limit exceeded. */
+export function isDataError(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const state = error instanceof Error && error.cause !== undefined && isDataError(error.cause)
+  return state || (typeof code === 'string' && /^(22|23|54)[0-9A-Z]{3}$/.test(code))
+}

@@ -1,6 +1,7 @@
 // The callback ingress: a Hono app with three actions on an attempt and a health check, and nothing else.
 
 import { Hono } from 'hono'
+import { isDataError } from '../database-errors.ts'
 import type { AttemptRef, CallbackStore } from '../engine.ts'
 import { MillraceError } from '../errors.ts'
 import { normalizePrefix } from '../protocol/callback-url.ts'
@@ -12,7 +13,7 @@ import { type Authentication, claimOf } from './authenticate.ts'
 import { beat, completion, failure } from './bodies.ts'
 import { parseBody } from './parse.ts'
 import { Problem } from './problem.ts'
-import { type GroupedStore, groupedStore, isDataError } from './store.ts'
+import { type GroupedStore, groupedStore } from './store.ts'
 
 export interface CallbacksOptions {
   readonly store: CallbackStore

@@ -1,7 +1,8 @@
 // The store as the ingress uses it: one callback at a time, many in one statement.
 
+import { isDataError } from '../database-errors.ts'
 import type { AttemptRef, Beat, CallbackStore, Closed, CloseItem, HeartbeatItem } from '../engine.ts'
-import { type GroupingOptions, grouped } from './grouping.ts'
+import { type GroupingOptions, grouped } from '../grouping.ts'
 
 export interface GroupedStore {
   close(item: CloseItem): Promise<Closed>
@@ -14,13 +15,6 @@ export function groupedStore(store: CallbackStore): GroupedStore {
     close: grouped((items: readonly CloseItem[]) => store.close(items), OPTIONS),
     heartbeat: grouped((items: readonly HeartbeatItem[]) => store.heartbeat(items), OPTIONS),
   }
-}
-
-/** SQLSTATE classes in which a value is at fault: data exception, integrity violation, program limit exceeded. */
-export function isDataError(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  const state = error instanceof Error && error.cause !== undefined && isDataError(error.cause)
-  return state || (typeof code === 'string' && /^(22|23|54)[0-9A-Z]{3}$/.test(code))
 }
 
 const OPTIONS: GroupingOptions<AttemptRef> = {

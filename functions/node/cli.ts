@@ -2,13 +2,16 @@
 // The `millrace` program: finds the command, parses its options, and turns errors into messages and exit statuses.
 
 import { parseArgs } from 'node:util'
+import { callbacksCommand } from './cli-callbacks.ts'
 import { type Command, type Options, UsageError } from './cli-command.ts'
 import { commandHelp, commonOptions, nearest, programHelp } from './cli-help.ts'
+import { keysCommand } from './cli-keys.ts'
+import { maintainCommand } from './cli-maintain.ts'
 import { migrateCommand } from './cli-migrate.ts'
 import { pgCommand } from './cli-pg.ts'
 import { packageVersion } from './cli-version.ts'
 
-const commands: readonly Command[] = [migrateCommand, pgCommand]
+const commands: readonly Command[] = [migrateCommand, callbacksCommand, keysCommand, pgCommand, maintainCommand]
 
 async function main(argv: readonly string[]): Promise<void> {
   const [name, ...rest] = argv

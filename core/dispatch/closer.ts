@@ -1,0 +1,71 @@
+// Puts outcomes and accepted attempts on record, many per statement, and does not give up while the database is away.
+
+import { isDataError } from '../database-errors.ts'
+import type { Closed, CloseItem } from '../engine.ts'
+import { grouped } from '../grouping.ts'
+import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
+import type { OnEvent } from './events.ts'
+
+const FIRST_WAIT_MS = 100
+const LONGEST_WAIT_MS = 5_000
+
+interface Parking {
+  readonly job: ClaimedJob
+  readonly timeoutSeconds: number
+}
+
+export class Closer {
+  readonly #close: (item: CloseItem) => Promise<Closed>
+  readonly #park: (parking: Parking) => Promise<void>
+  readonly #onEvent: OnEvent
+
+  constructor(engine: SqlEngine, onEvent: OnEvent) {
+    this.#onEvent = onEvent
+    this.#close = grouped((items: readonly CloseItem[]) => engine.close(items), {
+      key: nameOf,
+      isItemsFault: isDataError,
+    })
+    this.#park = grouped(items => parkAll(engine, items), { key: ({ job }) => nameOf(job), isItemsFault: isDataError })
+  }
+
+  /** Resolves once the attempt's end is on record, whoever closed it. A result that Postgres cannot hold is left out. */
+  close(item: CloseItem): Promise<Closed> {
+    return this.#surely('close', () => this.#close(item)).catch(error => {
+      this.#onEvent({ type: 'error', during: 'close: the result cannot be stored', error })
+      const { kind } = item.outcome
+      return this.#surely('close', () => this.#close(kind === 'completed' ? { ...item, outcome: { kind } } : item))
+    })
+  }
+
+  park(job: ClaimedJob, timeoutSeconds: number): Promise<void> {
+    return this.#surely('park', () => this.#park({ job, timeoutSeconds }))
+  }
+
+  /** Repeats what failed until it succeeds or is refused for its data. An outcome may be recorded twice: it is fenced. */
+  async #surely<T>(during: string, work: () => Promise<T>): Promise<T> {
+    for (let wait = FIRST_WAIT_MS; ; wait = Math.min(LONGEST_WAIT_MS, wait * 2)) {
+      try {
+        return await work()
+      } catch (error) {
+        if (isDataError(error)) throw error
+        this.#onEvent({ type: 'error', during, error })
+        await new Promise(resolve => setTimeout(resolve, wait))
+      }
+    }
+  }
+}
+
+const nameOf = ({ segment, id, attempt }: { segment: string; id: string; attempt: number }): string =>
+  `${segment}.${id}.${attempt}`
+
+/** One statement for each different time-out. */
+async function parkAll(engine: SqlEngine, parkings: readonly Parking[]): Promise<undefined[]> {
+  const byTimeout = Map.groupBy(parkings, ({ timeoutSeconds }) => timeoutSeconds)
+  for (const [timeoutSeconds, group] of byTimeout) {
+    await engine.park(
+      group.map(({ job }) => job),
+      timeoutSeconds,
+    )
+  }
+  return new Array(parkings.length).fill(undefined)
+}

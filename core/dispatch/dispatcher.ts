@@ -1,0 +1,233 @@
+// Takes jobs from the database to their functions and puts on record what became of them.
+//
+// A job in hand goes: claimed (on record) → waits for a place at its target → request → verdict → closed or parked (on
+// record). Whatever fails on the way, the attempt stays open in the database and is closed by somebody: by the function's
+// callback, by a later call of ours, or by rescue once this process is gone.
+
+import type { Outcome } from '../engine.ts'
+import { Signal } from '../signal.ts'
+import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
+import { Closer } from './closer.ts'
+import type { OnEvent } from './events.ts'
+import { Gate } from './gate.ts'
+import type { Idle } from './idle.ts'
+import { requestFor, type Sender } from './request.ts'
+import { type Route, Routes, WEBHOOK_KIND } from './route.ts'
+import { type Transport, TransportError } from './transport.ts'
+import { type Verdict, verdictOn, verdictOnFailure } from './verdict.ts'
+
+export interface DispatcherOptions {
+  readonly engine: SqlEngine
+  readonly transport: Transport
+  readonly sender: Sender
+  readonly idle: Idle
+  readonly onEvent: OnEvent
+  /** Jobs in hand at most, waiting, in flight or being closed: 512. */
+  readonly inHand?: number | undefined
+  /** Jobs in one claim at most: 100. */
+  readonly batch?: number | undefined
+  /** Callback mode: how long an attempt stays open whose request may have been accepted, in seconds: 60. */
+  readonly ambiguitySeconds?: number | undefined
+}
+
+/** Declarations are read again after that, and at once for a kind that has none. */
+const ROUTES_AGE_MS = 30_000
+const UNKNOWN_ROUTES_AGE_MS = 1_000
+const NO_TARGET_DELAY_MS = 30_000
+/** A target that pauses for longer has its waiting jobs put back. */
+const LONGEST_PAUSE_IN_HAND_MS = 2_000
+
+export class Dispatcher {
+  readonly #options: DispatcherOptions
+  readonly #most: number
+  readonly #batch: number
+  readonly #routes: Routes
+  readonly #closer: Closer
+  readonly #gates = new Map<string, Gate>()
+  readonly #waiting = new Map<string, number>()
+  readonly #room = new Signal()
+  readonly #abort = new AbortController()
+  readonly #settled = new Signal()
+  #inHand = 0
+  #stopping = false
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options
+    this.#most = options.inHand ?? 512
+    this.#batch = options.batch ?? 100
+    this.#routes = new Routes(options.engine, options.ambiguitySeconds)
+    this.#closer = new Closer(options.engine, options.onEvent)
+  }
+
+  /** Jobs claimed and not yet settled. */
+  get inHand(): number {
+    return this.#inHand
+  }
+
+  /** Reads kinds and subscriptions anew. */
+  reload(): Promise<void> {
+    return this.#routes.reload()
+  }
+
+  /** Claims once, as much as there is room for, and sets it on its way. Answers how many jobs that were. */
+  async runOnce(runtime: string): Promise<number> {
+    const room = Math.min(this.#batch, this.#most - this.#inHand)
+    if (room <= 0) return 0
+    await this.#routes.refresh(ROUTES_AGE_MS)
+    const jobs = await this.#options.engine.claim(runtime, room, this.#crowdedQueues())
+    if (jobs.length > 0) this.#options.onEvent({ type: 'claimed', jobs: jobs.length })
+    this.#inHand += jobs.length
+    for (const job of jobs) void this.#take(job).finally(() => this.#settle())
+    return jobs.length
+  }
+
+  /** Claims for as long as it is not stopped. `runtime` tells under which id. */
+  async run(runtime: () => string): Promise<void> {
+    const { idle, onEvent } = this.#options
+    let failures = 0
+    while (!this.#stopping) {
+      if (this.#most - this.#inHand < Math.min(this.#batch, this.#most) / 2) {
+        await this.#room.wait(1_000)
+        continue
+      }
+      try {
+        if ((await this.runOnce(runtime())) > 0) await idle.worked()
+        else if (!this.#stopping) await idle.rest()
+        failures = 0
+      } catch (error) {
+        onEvent({ type: 'error', during: 'claim', error })
+        await this.#room.wait(Math.min(5_000, 50 * 2 ** failures++))
+      }
+    }
+  }
+
+  /**
+   * Stops claiming, hands back what has not been sent, and waits for what is in flight for at most `timeoutMs`; then
+   * gives those requests up: sync ones are handed back, callback ones stay open for their callback.
+   */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#stopping = true
+    this.#room.notify()
+    this.#options.idle.wake()
+    for (const gate of this.#gates.values()) gate.withdraw()
+    const giveUpAt = performance.now() + timeoutMs
+    while (this.#inHand > 0 && performance.now() < giveUpAt) await this.#settled.wait(giveUpAt - performance.now())
+    this.#abort.abort()
+    while (this.#inHand > 0) await this.#settled.wait(1_000)
+  }
+
+  #settle(): void {
+    this.#inHand--
+    if (this.#most - this.#inHand >= this.#batch / 2) this.#room.notify()
+    this.#settled.notify()
+  }
+
+  /** A queue whose jobs wait here for a place is left alone, so that a slow target does not fill our hands. */
+  #crowdedQueues(): string[] {
+    return [...this.#waiting].flatMap(([queue, jobs]) => (jobs >= this.#batch / 2 ? [queue] : []))
+  }
+
+  async #take(job: ClaimedJob): Promise<void> {
+    const route = this.#routes.of(job) ?? (await this.#lookAgain(job))
+    const verdict = this.#unsendable(job, route) ?? (await this.#sendInTurn(job, route as Route))
+    await this.#record(job, verdict)
+  }
+
+  /** What becomes of a job that cannot be sent, or not now. */
+  #unsendable(job: ClaimedJob, route: Route | undefined): Verdict | undefined {
+    if (this.#stopping) return RELEASE
+    if (route === undefined) return job.kind === WEBHOOK_KIND ? NO_SUBSCRIPTION : noTarget(job)
+    if (route.mode === 'callback' && this.#options.sender.callbackBase === undefined) return NO_CALLBACK_URL
+    const pause = this.#gateOf(route).pausedFor(Date.now())
+    return pause > LONGEST_PAUSE_IN_HAND_MS ? throttledBefore(route, pause) : undefined
+  }
+
+  #sendInTurn(job: ClaimedJob, route: Route): Promise<Verdict> {
+    const gate = this.#gateOf(route)
+    this.#wait(job.queue, 1)
+    return new Promise(resolve => {
+      gate.add(async go => {
+        this.#wait(job.queue, -1)
+        const verdict = go ? await this.#send(job, route) : undefined
+        if (verdict) this.#tell(gate, route, verdict)
+        resolve(verdict ?? this.#unsendable(job, route) ?? RELEASE)
+      })
+    })
+  }
+
+  async #send(job: ClaimedJob, route: Route): Promise<Verdict> {
+    const { transport, sender, onEvent } = this.#options
+    const { kind, id, attempt } = job
+    try {
+      const request = requestFor(job, route, sender, Date.now(), this.#abort.signal)
+      onEvent({ type: 'dispatched', job: id, kind, attempt })
+      return verdictOn(await transport.post(request), route, Date.now())
+    } catch (error) {
+      if (error instanceof TransportError) return verdictOnFailure(error, route)
+      return close({ kind: 'failed', retryable: true, error: { code: 'dispatch_error', message: String(error) } })
+    }
+  }
+
+  /** Lets the gate learn from the answer. */
+  #tell(gate: Gate, route: Route, verdict: Verdict): void {
+    if (verdict.do === 'park' || verdict.outcome.kind === 'completed') gate.succeeded()
+    if (verdict.do === 'park' || verdict.throttleMs === undefined) return
+    gate.throttled(verdict.throttleMs, Date.now())
+    this.#options.onEvent({ type: 'throttled', origin: route.origin, pauseMs: verdict.throttleMs })
+    if (verdict.throttleMs > LONGEST_PAUSE_IN_HAND_MS) gate.withdraw()
+  }
+
+  async #record(job: ClaimedJob, verdict: Verdict): Promise<void> {
+    const { id, kind, attempt } = job
+    if (verdict.do === 'close') return this.#close(job, verdict.outcome)
+    await this.#closer.park(job, verdict.timeoutSeconds)
+    this.#options.onEvent({ type: 'parked', job: id, kind, attempt })
+  }
+
+  async #close(job: ClaimedJob, outcome: Outcome): Promise<void> {
+    const { segment, id, kind, attempt } = job
+    const { state, fresh } = await this.#closer.close({ segment, id, attempt, outcome })
+    const error = 'error' in outcome ? outcome.error : undefined
+    this.#options.onEvent({ type: 'closed', job: id, kind, attempt, state, fresh, ...error })
+  }
+
+  async #lookAgain(job: ClaimedJob): Promise<Route | undefined> {
+    await this.#routes.refresh(UNKNOWN_ROUTES_AGE_MS).catch(() => undefined)
+    return this.#routes.of(job)
+  }
+
+  #gateOf(route: Route): Gate {
+    const known = this.#gates.get(route.origin)
+    if (known) return known
+    const gate = new Gate(route.concurrency)
+    this.#gates.set(route.origin, gate)
+    return gate
+  }
+
+  #wait(queue: string, change: number): void {
+    const jobs = (this.#waiting.get(queue) ?? 0) + change
+    if (jobs === 0) this.#waiting.delete(queue)
+    else this.#waiting.set(queue, jobs)
+  }
+}
+
+const close = (outcome: Outcome): Verdict => ({ do: 'close', outcome })
+
+const putBack = (code: string, message: string, delayMs = NO_TARGET_DELAY_MS): Verdict =>
+  close({ kind: 'put_back', error: { code, message }, delayMs })
+
+const RELEASE = close({ kind: 'released' })
+
+const NO_SUBSCRIPTION = close({
+  kind: 'failed',
+  retryable: false,
+  error: { code: 'no_subscription', message: 'the subscription of this delivery is gone' },
+})
+
+const NO_CALLBACK_URL = putBack('no_callback_url', 'this dispatcher was given no URL of a callback ingress')
+
+const noTarget = ({ kind }: ClaimedJob): Verdict =>
+  putBack('no_target', `kind ${kind} is not declared with a target (yet)`)
+
+const throttledBefore = ({ origin }: Route, pause: number): Verdict =>
+  putBack('throttled', `${origin} asked to wait`, pause)

@@ -1,0 +1,43 @@
+// The transport over `fetch`, for any platform. It cannot tell whether a failed request was seen, so it assumes that.
+
+import { readBody } from '../read-body.ts'
+import { ANSWER_LIMIT, type Answer, type DispatchRequest, type Transport, TransportError } from './transport.ts'
+
+export function fetchTransport(fetchIt: typeof fetch = fetch): Transport {
+  return {
+    async post(request) {
+      const timeout = AbortSignal.timeout(request.timeoutMs)
+      try {
+        const response = await fetchIt(request.origin + request.path, {
+          method: 'POST',
+          headers: request.headers,
+          body: request.body as BodyInit,
+          redirect: 'manual',
+          signal: AbortSignal.any([timeout, request.signal]),
+        })
+        return await answerOf(response)
+      } catch (error) {
+        throw failure(error, timeout, request)
+      }
+    },
+  }
+}
+
+async function answerOf(response: Response): Promise<Answer> {
+  const limited = await readBody(response as unknown as Request, ANSWER_LIMIT).catch(error => {
+    if (error?.code !== 'body_too_large') throw error
+    return undefined
+  })
+  return {
+    status: response.status,
+    header: name => response.headers.get(name) ?? undefined,
+    body: limited ? new TextDecoder().decode(limited) : '',
+    truncated: limited === undefined,
+  }
+}
+
+function failure(error: unknown, timeout: AbortSignal, { signal, timeoutMs }: DispatchRequest): TransportError {
+  if (signal.aborted) return new TransportError('aborted', 'given up by the dispatcher', true)
+  if (timeout.aborted) return new TransportError('timeout', `no answer within ${timeoutMs} ms`, true)
+  return new TransportError('connection_lost', error instanceof Error ? error.message : String(error), true)
+}

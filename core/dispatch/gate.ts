@@ -1,0 +1,74 @@
+// Bounds the requests in flight to one target and slows down when the target says that it is too much.
+
+/** A unit of work that holds a place until its promise settles; called with false when it was withdrawn instead. */
+type Task = (go: boolean) => Promise<void>
+
+/**
+ * At most `limit` tasks at once. A throttled target halves the limit and pauses; each success after that widens it again
+ * by a share, so that a whole round of successes adds one.
+ */
+export class Gate {
+  readonly #most: number
+  #limit: number
+  #inFlight = 0
+  #waiting: Task[] = []
+  #pausedUntil = 0
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(most: number) {
+    this.#most = most
+    this.#limit = most
+  }
+
+  /** Milliseconds until the target may be tried again; 0 when it may be now. */
+  pausedFor(now: number): number {
+    return Math.max(0, this.#pausedUntil - now)
+  }
+
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** Starts the task as soon as there is a place. */
+  add(task: Task): void {
+    this.#waiting.push(task)
+    this.#pump()
+  }
+
+  succeeded(): void {
+    if (this.#limit < this.#most) this.#limit = Math.min(this.#most, this.#limit + 1 / this.#limit)
+  }
+
+  throttled(pauseMs: number, now: number): void {
+    this.#limit = Math.max(1, this.#limit / 2)
+    this.#pausedUntil = Math.max(this.#pausedUntil, now + pauseMs)
+  }
+
+  /** Tells every task that has not begun that it will not. */
+  withdraw(): void {
+    const tasks = this.#waiting
+    this.#waiting = []
+    clearTimeout(this.#timer)
+    for (const task of tasks) void task(false)
+  }
+
+  #pump(): void {
+    while (this.#waiting.length > 0 && this.#inFlight < Math.floor(this.#limit)) {
+      const pause = this.pausedFor(Date.now())
+      if (pause > 0) {
+        clearTimeout(this.#timer)
+        this.#timer = setTimeout(() => this.#pump(), pause)
+        return
+      }
+      this.#start(this.#waiting.shift() as Task)
+    }
+  }
+
+  #start(task: Task): void {
+    this.#inFlight++
+    void task(true).finally(() => {
+      this.#inFlight--
+      this.#pump()
+    })
+  }
+}

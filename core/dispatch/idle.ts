@@ -1,0 +1,96 @@
+// When to look for work again: at once while there is some, soon after, and then only when told.
+//
+// awake --(nothing for GRACE_MS, and somebody to wake us)--> raises its flag, goes on polling
+//       --(every transaction that may have missed the flag has ended)--> asleep: waits for a notification
+//       --(work comes so often that notifications cost more than polls)--> lowers the flag, awake
+// Without a listener it stays awake and polls, more and more rarely.
+
+import { Signal } from '../signal.ts'
+import type { SqlEngine } from '../sql-engine.ts'
+import type { OnEvent } from './events.ts'
+
+const GRACE_MS = 500
+/** Longest pause between polls while awake or falling asleep. */
+const LONGEST_POLL_MS = 1_000
+/** Looks all the same now and then, should a notification ever be lost. */
+const FALLBACK_MS = 30_000
+/** So many successful looks within a second make a busy dispatcher. */
+const BUSY = 20
+
+export class Idle {
+  readonly #engine: SqlEngine
+  readonly #onEvent: OnEvent
+  readonly #signal = new Signal()
+  #runtime = ''
+  #listening = false
+  #lastWork = 0
+  #recent: number[] = []
+  /** Set while the flag is up: what quiet() is asked about. */
+  #horizon: string | undefined
+  #asleep = false
+
+  constructor(engine: SqlEngine, onEvent: OnEvent) {
+    this.#engine = engine
+    this.#onEvent = onEvent
+  }
+
+  /** A new runtime row: its flag is down. */
+  begin(runtime: string, listening: boolean): void {
+    this.#runtime = runtime
+    this.#listening = listening
+    this.#lastWork = performance.now()
+    this.#horizon = undefined
+    this.#asleep = false
+  }
+
+  /** True while nothing is polled. */
+  get asleep(): boolean {
+    return this.#asleep
+  }
+
+  /** There may be work: look now. */
+  wake(): void {
+    this.#signal.notify()
+  }
+
+  /** A look found work. */
+  async worked(): Promise<void> {
+    const now = performance.now()
+    this.#lastWork = now
+    if (this.#horizon === undefined) return
+    this.#recent = [...this.#recent.filter(at => now - at < 1_000), now]
+    if (this.#recent.length >= BUSY) await this.#lowerFlag()
+  }
+
+  /** A look found nothing. Resolves when it is worth looking again. */
+  async rest(): Promise<void> {
+    const emptyFor = performance.now() - this.#lastWork
+    if (this.#asleep) await this.#signal.wait(FALLBACK_MS)
+    else if (this.#horizon !== undefined) await this.#fallAsleep(this.#horizon, emptyFor)
+    else if (this.#listening && emptyFor > GRACE_MS) await this.#raiseFlag()
+    else await this.#signal.wait(pollDelay(emptyFor))
+  }
+
+  async #raiseFlag(): Promise<void> {
+    await this.#engine.runtimeSleep(this.#runtime, true)
+    this.#horizon = await this.#engine.sleepHorizon()
+  }
+
+  /** The caller looks once more after this, so nothing is missed that was committed before all was quiet. */
+  async #fallAsleep(horizon: string, emptyFor: number): Promise<void> {
+    if (await this.#engine.quiet(horizon)) {
+      this.#asleep = true
+      this.#onEvent({ type: 'asleep' })
+    } else await this.#signal.wait(pollDelay(emptyFor))
+  }
+
+  async #lowerFlag(): Promise<void> {
+    this.#recent = []
+    this.#horizon = undefined
+    this.#asleep = false
+    this.#onEvent({ type: 'awake' })
+    await this.#engine.runtimeSleep(this.#runtime, false)
+  }
+}
+
+const pollDelay = (emptyForMs: number): number => Math.min(LONGEST_POLL_MS, 2 + emptyForMs / 10)

@@ -1,0 +1,81 @@
+// Builds the request that hands a job to its function, or an event to a webhook endpoint.
+
+import type { AttemptRef } from '../engine.ts'
+import { utf8 } from '../protocol/bytes.ts'
+import { callbackUrl } from '../protocol/callback-url.ts'
+import { callbackIdOf, dispatchHeaders } from '../protocol/dispatch-headers.ts'
+import type { Keyring } from '../protocol/keyring.ts'
+import { signWebhook } from '../protocol/webhook.ts'
+import type { ClaimedJob } from '../sql-engine.ts'
+import type { Route } from './route.ts'
+import type { DispatchRequest } from './transport.ts'
+
+export interface Sender {
+  readonly keyring: Keyring
+  /** Base URL of the callback ingress. */
+  readonly callbackBase: string | undefined
+  readonly callbackPrefix: string | undefined
+  /** Sends Awa's bearer header too. */
+  readonly compatible: boolean
+}
+
+const USER_AGENT = 'millrace/0.1'
+
+/** The whole request for one attempt. `now` in milliseconds. */
+export function requestFor(
+  job: ClaimedJob,
+  route: Route,
+  sender: Sender,
+  now: number,
+  signal: AbortSignal,
+): DispatchRequest {
+  const { headers, body } =
+    route.webhookSecret === undefined ? dispatch(job, route, sender, now) : delivery(job, route, now)
+  return {
+    origin: route.origin,
+    path: route.path,
+    headers: { 'user-agent': USER_AGENT, ...route.headers, ...headers },
+    body,
+    timeoutMs: route.requestTimeoutSeconds * 1000,
+    signal,
+  }
+}
+
+function dispatch(job: ClaimedJob, route: Route, sender: Sender, now: number) {
+  const seconds = route.mode === 'callback' ? route.callbackTimeoutSeconds : route.requestTimeoutSeconds
+  const deadline = new Date(now + seconds * 1000).toISOString()
+  const callbackId = route.mode === 'callback' ? callbackIdOf(sender.keyring, job) : undefined
+  const body = utf8(dispatchBody(job, deadline, callbackPart(callbackId, sender)))
+  const headers = dispatchHeaders({
+    method: 'POST',
+    path: route.path,
+    body,
+    keyring: sender.keyring,
+    ref: job satisfies AttemptRef,
+    callbackId,
+    deadline,
+    now,
+    compatible: sender.compatible,
+  })
+  return { body, headers }
+}
+
+/** Arguments, metadata and progress are JSON texts already: they are put in as they are, never parsed. */
+function dispatchBody(job: ClaimedJob, deadline: string, callback: string): string {
+  const optional = `${job.progress === null ? '' : `,"progress":${job.progress}`}${job.metadata === null ? '' : `,"metadata":${job.metadata}`}`
+  return `{"job_id":${job.id},"kind":${JSON.stringify(job.kind)},"args":${job.args},"attempt":${job.attempt},"max_attempts":${job.max_attempts},"queue":${JSON.stringify(job.queue)},"deadline":"${deadline}","enqueued_at":"${new Date(job.enqueued_ms).toISOString()}"${callback}${optional}}`
+}
+
+function callbackPart(callbackId: string | undefined, { callbackBase, callbackPrefix }: Sender): string {
+  if (callbackId === undefined || callbackBase === undefined) return ''
+  const url = callbackUrl(callbackBase, callbackPrefix, callbackId, 'complete')
+  return `,"callback_id":"${callbackId}","callback_url":${JSON.stringify(url)}`
+}
+
+/** A completion webhook (Standard Webhooks); its id is the same for every try. */
+function delivery(job: ClaimedJob, route: Route, now: number) {
+  const { event } = JSON.parse(job.args) as { event: unknown }
+  const body = utf8(JSON.stringify(event))
+  const headers = signWebhook(route.webhookSecret ?? '', { id: `msg_${job.id}`, body }, now)
+  return { body, headers: { 'content-type': 'application/json', ...headers } }
+}

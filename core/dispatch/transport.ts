@@ -1,0 +1,47 @@
+// The port through which dispatches leave: one POST, one answer, and a clear word on whether it may have arrived.
+
+export interface DispatchRequest {
+  /** `https://host[:port]` */
+  readonly origin: string
+  /** Path and query. */
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+  readonly timeoutMs: number
+  /** Fires when the dispatcher gives the request up. */
+  readonly signal: AbortSignal
+}
+
+export interface Answer {
+  readonly status: number
+  /** The value of a header, by its lower-case name. */
+  header(name: string): string | undefined
+  /** As text, cut off at {@link ANSWER_LIMIT}. */
+  readonly body: string
+  /** True when the body was longer than that. */
+  readonly truncated: boolean
+}
+
+/** Longest answer that is read, in bytes. */
+export const ANSWER_LIMIT = 1024 * 1024
+
+/** Redirects are not followed, answers of any status resolve. */
+export interface Transport {
+  /** @throws {TransportError} when there is no whole answer */
+  post(request: DispatchRequest): Promise<Answer>
+}
+
+/** No whole answer came. */
+export class TransportError extends Error {
+  /** `connect`, `timeout`, `connection_lost` or `aborted`. */
+  readonly code: string
+  /** False when the function certainly has not seen the request; true when it may have. */
+  readonly sent: boolean
+
+  constructor(code: string, message: string, sent: boolean) {
+    super(message)
+    this.name = 'TransportError'
+    this.code = code
+    this.sent = sent
+  }
+}
