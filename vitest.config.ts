@@ -1,5 +1,6 @@
 // Tests run on the sources, against one real Postgres server for the whole run.
 
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import manifest from './package.json' with { type: 'json' }
@@ -20,7 +21,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    pool: 'forks',
+    // Measured on 2 cores: 2 workers 17 s, 1 (the default there) 28 s, 4 22 s; processes instead of threads 7 s more.
+    pool: 'threads',
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 20_000,
     hookTimeout: 60_000,
     reporters: ['default', new CountReporter()],
