@@ -47,7 +47,7 @@ export async function startTestPostgres(options: TestPostgresOptions = {}): Prom
   const { settings } = options
   const server = options.url ? undefined : await startPostgres({ persistent: false, settings })
   const url = options.url ?? (server?.url as string)
-  const template = `millrace_template_${process.pid}_${Date.now().toString(36)}`
+  const template = `millrace_template_${unique()}`
   const stop = async () => {
     if (server) await server.stop()
     else await withSession(url, sql => sql.unsafe(`drop database if exists ${template}`))
@@ -70,11 +70,12 @@ async function makeTemplate(url: string, template: string, options: TestPostgres
   if (prepare) await withSession(templateUrl, prepare)
 }
 
-let made = 0
+/** Test files run in processes and threads that know nothing of each other. */
+const unique = (): string => crypto.randomUUID().replaceAll('-', '').slice(0, 16)
 
 /** Copies `template` on the server at `url`; for test processes that did not start the server themselves. */
 export async function cloneDatabase(url: string, template: string): Promise<TestDatabase> {
-  const name = `millrace_test_${process.pid}_${Date.now().toString(36)}_${++made}`
+  const name = `millrace_test_${unique()}`
   await withSession(url, sql => sql.unsafe(`create database ${name} template ${template}`))
   const ownUrl = databaseUrl(url, name)
   const sql = postgres(ownUrl, { fetch_types: false, onnotice: () => undefined })
