@@ -53,11 +53,12 @@ const MAX_BODY_BYTES = 1024 * 1024
 
 /**
  * Makes the ingress: `POST {prefix}/{callback id}/{complete|fail|heartbeat}` and `GET /healthz`. Each callback is
- * verified, then closed with one statement, which it shares with those that arrive at the same time.
+ * verified, then closed with one statement, which it shares with those that arrive at the same time. On Workers, where
+ * a connection belongs to one request, make the app per request with the request's own connection.
  *
  * @throws {MillraceError} `invalid_configuration` without a keyring (unless unsigned callbacks are allowed), `invalid_keyring`
  * @example
- * export default callbacks({ store: new SqlEngine(sql), keyring: env.MILLRACE_KEYS })
+ * const app = callbacks({ store: new SqlEngine(sql), keyring: process.env.MILLRACE_KEYS })
  */
 export function callbacks(options: CallbacksOptions): Hono {
   const authentication = authenticationOf(options)

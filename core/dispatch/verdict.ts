@@ -44,7 +44,9 @@ export function verdictOn(answer: Answer, rules: DispatchRules, now: number): Ve
     const wait = delayMs ?? THROTTLE_MS * (1 + Math.random())
     return { do: 'close', outcome: { kind: 'put_back', error: errorOf(answer), delayMs: wait }, throttleMs: wait }
   }
-  const retryable = !rules.isFinal(status) && answer.header(HEADER.noRetry) !== 'true'
+  // The function's own word goes before what the status stands for.
+  const noRetry = answer.header(HEADER.noRetry)
+  const retryable = noRetry === 'false' || (noRetry !== 'true' && !rules.isFinal(status))
   return { do: 'close', outcome: { kind: 'failed', error: errorOf(answer), retryable, delayMs } }
 }
 

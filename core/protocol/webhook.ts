@@ -3,7 +3,7 @@
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { MillraceError } from '../errors.ts'
-import { deriveKey, equalBytes, macUnder, utf8 } from './bytes.ts'
+import { deriveKey, equalBytes, macOnce, utf8 } from './bytes.ts'
 import { isFresh, type Verdict } from './signature-header.ts'
 
 export interface WebhookMessage {
@@ -79,7 +79,7 @@ const hmacOf = (key: Uint8Array, { id, body }: WebhookMessage, t: string): Uint8
     .digest()
 
 const blake3Of = (key: Uint8Array, { id, body }: WebhookMessage, t: string): Uint8Array =>
-  macUnder(deriveKey(key, KEY_CONTEXT))(`${id}.${t}.`, body)
+  macOnce(deriveKey(key, KEY_CONTEXT), `${id}.${t}.`, body)
 
 const base64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes))
 
