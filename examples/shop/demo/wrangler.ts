@@ -1,0 +1,50 @@
+// The order API's process: its Worker in workerd, through `wrangler dev`, with nothing kept outside of the demo's folder.
+
+import { copyFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Command } from './processes.ts'
+
+const file = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url))
+
+/** `folder` takes what wrangler writes; it puts its state beside the configuration, which is therefore copied there. */
+export async function ordersWorker(databaseUrl: string, folder: string): Promise<Command> {
+  const config = join(folder, 'wrangler.jsonc')
+  await copyFile(file('wrangler.jsonc'), config)
+  const wrangler = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin/wrangler.js')
+  const flags = ['--local', '--ip', '127.0.0.1', '--port', '0', '--inspector-port', '0']
+  return {
+    name: 'orders',
+    args: [wrangler, 'dev', file('worker.ts'), '--config', config, ...flags],
+    env: {
+      CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_DB: databaseUrl,
+      // Bundles the package's sources, as `node -C millrace-source` runs them: a clone needs no build.
+      WRANGLER_BUILD_CONDITIONS: 'millrace-source,workerd,worker,browser',
+      ...offline(folder),
+    },
+    ready: /Ready on (http:\S+)/,
+    show: ownLine,
+  }
+}
+
+/** No questions, no network, no traces in the home folder. */
+const offline = (folder: string): Record<string, string> => ({
+  CI: '1',
+  NO_COLOR: '1',
+  FORCE_COLOR: '0',
+  HOME: folder,
+  XDG_CONFIG_HOME: folder,
+  XDG_CACHE_HOME: folder,
+  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+  WRANGLER_HIDE_BANNER: 'true',
+  WRANGLER_SEND_METRICS: 'false',
+  WRANGLER_WRITE_LOGS: 'false',
+})
+
+/** Wrangler tells of bindings and requests; the Worker's own lines, and anything that went wrong, are for people. */
+function ownLine(line: string): string | undefined {
+  const chatter =
+    /^(\s*|\[wrangler:info\].*|⎔ .*|Found a non-empty .*|Your Worker has access .*|Binding\s.*|env\.DB\s.*)$/
+  return chatter.test(line) ? undefined : line
+}
