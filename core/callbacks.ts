@@ -2,3 +2,4 @@
 
 export { type CallbackEvent, type CallbacksOptions, callbacks } from './callbacks/app.ts'
 export type { AttemptRef, Beat, CallbackStore, Closed, CloseItem, HeartbeatItem } from './engine.ts'
+export { SqlEngine } from './sql-engine.ts'

@@ -68,16 +68,24 @@ export function grouped<Item, Answer>(
     })
 }
 
-/** Takes from the front; an item whose key is taken already, and all after it, stay for the next group. */
+/**
+ * Takes from the front. An item whose key is taken already stays, in its order, for a later group, so that one key that
+ * is repeated without end holds nobody else up; the look-ahead is bounded.
+ */
 function takeGroup<Item, Answer>(
   queue: Waiting<Item, Answer>[],
   maxSize: number,
   key: (item: Item) => string,
 ): Waiting<Item, Answer>[] {
-  const keys = new Set<string>()
-  for (const { item } of queue) {
-    if (keys.size === maxSize || keys.has(key(item))) break
-    keys.add(key(item))
+  const group = new Map<string, Waiting<Item, Answer>>()
+  const repeated: Waiting<Item, Answer>[] = []
+  let seen = 0
+  for (; seen < queue.length && seen < 10 * maxSize && group.size < maxSize; seen++) {
+    const next = queue[seen] as Waiting<Item, Answer>
+    const name = key(next.item)
+    if (group.has(name)) repeated.push(next)
+    else group.set(name, next)
   }
-  return queue.splice(0, keys.size)
+  queue.splice(0, seen, ...repeated)
+  return [...group.values()]
 }
