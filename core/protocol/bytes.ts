@@ -1,7 +1,7 @@
 // Bytes, hex and keyed hashes: the few primitives every signature is made of.
 
 import { blake3 } from '@noble/hashes/blake3.js'
-import { bytesToHex } from '@noble/hashes/utils.js'
+import { bytesToHex, hexToBytes } from '@noble/hashes/utils.js'
 
 const encoder = new TextEncoder()
 
@@ -10,12 +10,8 @@ export const utf8 = (text: string): Uint8Array => encoder.encode(text)
 export const hex = (bytes: Uint8Array): string => bytesToHex(bytes)
 
 /** Exactly 32 bytes as hex in either case, or undefined. */
-export function unhex32(text: string): Uint8Array | undefined {
-  if (!/^[0-9a-fA-F]{64}$/.test(text)) return undefined
-  const bytes = new Uint8Array(32)
-  for (let i = 0; i < 32; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16)
-  return bytes
-}
+export const unhex32 = (text: string): Uint8Array | undefined =>
+  /^[0-9a-fA-F]{64}$/.test(text) ? hexToBytes(text) : undefined
 
 /** Compares in a time that depends on the lengths alone. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
