@@ -2,23 +2,16 @@
 
 import { parseArgs } from '../args.ts'
 import { MillraceError } from '../errors.ts'
-import { type Keyring, parseKeyring } from '../protocol/keyring.ts'
 import { answered, type Conclusion, concluded } from './attempt.ts'
+import { handlersByKind, type KeyOptions, keySource } from './configuration.ts'
 import { answerOf, type Ending } from './ending.ts'
 import type { Handler } from './handler.ts'
 import { platformPort, type ReceiverPort } from './port.ts'
 import { type Dispatch, receive } from './receive.ts'
 import { type RefusalCode, Refused, refusal } from './refused.ts'
 
-export interface ServeOptions {
+export interface ServeOptions extends KeyOptions {
   readonly kinds: readonly Handler[]
-  /**
-   * The dispatch keyring, `kid:hex…`, as `millrace keys dispatch` prints it; or where to find it in the platform's
-   * environment (`env => env.MILLRACE_DISPATCH_KEYS` on Workers).
-   */
-  readonly dispatchKeys?: string | ((env: never) => string)
-  /** Runs whatever anybody sends. For development only: callbacks then go wherever the sender says. */
-  readonly allowUnsigned?: boolean
   /** Jobs at once, the rest is put off with 429; no limit unless given. */
   readonly concurrency?: number
   /** Sends a heartbeat so often while a handler runs in callback mode; none unless given. Seconds. */
@@ -135,30 +128,4 @@ const nothing = () => undefined
 function refuseArgs(error: unknown): never {
   if (!(error instanceof MillraceError) || error.code !== 'invalid_args') throw error
   throw new Refused('invalid_args', error.message, { issues: error.cause })
-}
-
-function handlersByKind(handlers: readonly Handler[]): ReadonlyMap<string, Handler> {
-  const byKind = new Map(handlers.map(handler => [handler.kind.name, handler]))
-  if (byKind.size === handlers.length) return byKind
-  throw new MillraceError('invalid_configuration', 'A kind has two handlers in one receiver')
-}
-
-/** Fails closed: without keys nothing is served unless that was asked for in so many words. */
-function keySource({ dispatchKeys, allowUnsigned = false }: ServeOptions): (env: unknown) => Keyring | undefined {
-  if (dispatchKeys === undefined) {
-    if (allowUnsigned) return () => undefined
-    throw new MillraceError('invalid_configuration', 'A receiver needs the dispatch keys', {
-      hint: 'Pass what `millrace keys dispatch` prints as dispatchKeys, or, for development only, allowUnsigned: true',
-    })
-  }
-  if (typeof dispatchKeys === 'string') {
-    const keyring = parseKeyring(dispatchKeys)
-    return () => keyring
-  }
-  let known: { text: string; keyring: Keyring } | undefined
-  return env => {
-    const text = dispatchKeys(env as never) ?? ''
-    if (known?.text !== text) known = { text, keyring: parseKeyring(text) }
-    return known.keyring
-  }
 }

@@ -15,7 +15,7 @@ export interface Keyring {
 }
 
 /** The fixed context strings under which keys for different uses come from one root secret. */
-export const KEY_CONTEXT = {
+const KEY_CONTEXT = {
   /** Dispatch signatures: the only keys a function is given. */
   dispatch: 'millrace v1 dispatch signing',
   /** The key from which every attempt's own key comes. */

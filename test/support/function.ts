@@ -17,7 +17,7 @@ import type { AttemptRef } from '../../core/engine.ts'
 import { platformPort } from '../../core/function/port.ts'
 import { listen } from './http-server.ts'
 
-export const keyring = parseKeyring(`k1:${'07'.repeat(32)}`)
+const keyring = parseKeyring(`k1:${'07'.repeat(32)}`)
 export const dispatchKeys = formatKeyring(deriveDispatchKeyring(keyring))
 
 export const resize = defineKind({ name: 'resize', args: v.object({ width: v.number() }) })

@@ -18,7 +18,7 @@ import { SqlEngine } from '../../core/sql-engine.ts'
 import { listen } from './http-server.ts'
 
 export const keyring = parseKeyring(`k1:${'07'.repeat(32)},k0:${'08'.repeat(32)}`)
-export const root = keyring.keys[0]
+const root = keyring.keys[0]
 
 /** Enqueues and claims `count` jobs. */
 export async function attempts(sql: postgres.Sql, count: number): Promise<AttemptRef[]> {
