@@ -5,7 +5,7 @@ import { type Books, balance, totalsLine } from './demo/books.ts'
 import { placeOrders } from './demo/customers.ts'
 import { invitation } from './demo/invitation.ts'
 import { readLedger } from './demo/ledger.ts'
-import { narrator, type Say } from './demo/narrator.ts'
+import { type Narrator, narrator } from './demo/narrator.ts'
 import { HELP, type Options, readOptions } from './demo/options.ts'
 import { openTheatre, type Stage } from './demo/stage.ts'
 
@@ -14,32 +14,32 @@ const patienceMs = (orders: number): number => 60_000 + orders * 250
 const POLL_MS = 150
 
 async function main(options: Options): Promise<number> {
-  const say = narrator(options.json ? process.stderr : process.stdout)
-  const theatre = openTheatre(say)
+  const to = narrator(options.json ? process.stderr : process.stdout)
+  const theatre = openTheatre(to.say)
   const interrupted = interruption().then(() => (options.exit ? 130 : 0))
-  let status = await Promise.race([play(theatre.opened, options, say), theatre.failure, interrupted]).catch(error => {
-    say('demo', `failed: ${error instanceof Error ? error.message : error}`)
+  let status = await Promise.race([play(theatre.opened, options, to), theatre.failure, interrupted]).catch(error => {
+    to.say('demo', `failed: ${error instanceof Error ? error.message : error}`)
     return 1
   })
-  say('demo', 'stopping everything …')
+  to.say('demo', 'stopping everything …')
   await theatre.endProcesses()
   const books = options.exit ? await lastBooks(theatre.opened, options) : undefined
   await theatre.close()
-  if (books) print(books, options)
+  if (books) tell(books, options)
   if (books && books.problems.length > 0) status ||= 1
   return status
 }
 
 /** Ends with the exit status; without `--exit` it does not end by itself. */
-async function play(opened: Promise<Stage>, { orders, exit }: Options, say: Say): Promise<number> {
+async function play(opened: Promise<Stage>, options: Options, { say, print }: Narrator): Promise<number> {
   const stage = await opened
-  say('demo', `placing ${orders} orders; receipts go to ${stage.receipts}`)
-  await placeOrders(stage.ordersUrl, orders)
-  const { totals, problems } = await settled(stage, orders)
-  for (const problem of problems) say('demo', `the books do not balance: ${problem}`)
-  if (exit) return problems.length === 0 ? 0 : 1
-  say('demo', totalsLine(totals))
-  for (const line of invitation(stage)) say('demo', line)
+  say('demo', `placing ${options.orders} orders; receipts go to ${stage.receipts}`)
+  await placeOrders(stage.ordersUrl, options.orders)
+  const books = await settled(stage, options.orders)
+  for (const problem of books.problems) say('demo', `the books do not balance: ${problem}`)
+  if (options.exit) return books.problems.length === 0 ? 0 : 1
+  tell(books, options)
+  print(invitation(stage))
   return await new Promise<never>(() => undefined)
 }
 
@@ -59,7 +59,7 @@ async function lastBooks(opened: Promise<Stage>, { orders }: Options): Promise<B
   return stage && balance(await readLedger(stage.sql, stage.receipts), orders)
 }
 
-function print({ totals }: Books, { json }: Options): void {
+function tell({ totals }: Books, { json }: Options): void {
   process.stdout.write(`${json ? JSON.stringify(totals) : totalsLine(totals)}\n`)
 }
 

@@ -16,9 +16,9 @@ while read -r pid; do
   groups="$groups -$pid"
 done
 [ -n "$groups" ] || exit
-kill -TERM -- $groups
+kill -s TERM -- $groups
 sleep 5
-kill -KILL -- $groups`
+kill -s KILL -- $groups`
 
 /** A shell in a session of its own, which Ctrl-C does not reach. */
 export function startGuard(): Guard {

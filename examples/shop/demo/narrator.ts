@@ -2,17 +2,27 @@
 
 import { styleText } from 'node:util'
 
-export type Say = (who: string, line: string) => void
+export interface Narrator {
+  /** A line of one process. */
+  say(who: string, line: string): void
+  /** Lines to copy from. */
+  print(lines: readonly string[]): void
+}
+
+export type Say = Narrator['say']
 
 const COLOURS = ['cyan', 'magenta', 'yellow', 'green', 'blue', 'red'] as const
 const WIDTH = 9
 
-export function narrator(stream: NodeJS.WriteStream): Say {
+export function narrator(stream: NodeJS.WriteStream): Narrator {
   const known: string[] = []
-  return (who, line) => {
-    if (!known.includes(who)) known.push(who)
-    const colour = COLOURS[known.indexOf(who) % COLOURS.length] ?? 'white'
-    // styleText leaves the colours out where the stream, NO_COLOR or the terminal says so.
-    stream.write(`${styleText(colour, who.padEnd(WIDTH), { stream })} │ ${line}\n`)
+  return {
+    say(who, line) {
+      if (!known.includes(who)) known.push(who)
+      const colour = COLOURS[known.indexOf(who) % COLOURS.length] ?? 'white'
+      // styleText leaves the colours out where the stream, NO_COLOR or the terminal says so.
+      stream.write(`${styleText(colour, who.padEnd(WIDTH), { stream })} │ ${line}\n`)
+    },
+    print: lines => void stream.write(`${lines.join('\n')}\n`),
   }
 }

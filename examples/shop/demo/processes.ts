@@ -9,9 +9,12 @@ import type { Say } from './narrator.ts'
 export interface Command {
   /** Stands before every line of its output. */
   readonly name: string
+  /** What it is, in a sentence: `the order API`. */
+  readonly title: string
   /** What Node is to run. */
   readonly args: readonly string[]
   readonly env: Readonly<Record<string, string>>
+  readonly cwd?: string
   /** Matches the line that says it is ready; the first group, if any, is its URL. */
   readonly ready: RegExp
   /** What people are shown of a line: undefined for nothing. */
@@ -46,6 +49,8 @@ export function processes(say: Say): Processes {
   }
 
   const start = async (command: Command): Promise<string> => {
+    say('demo', `starting ${command.title} …`)
+    const began = performance.now()
     const child = run(command)
     const lastWords: string[] = []
     const ended = once(child, 'close').then(([status, signal]) => {
@@ -54,7 +59,10 @@ export function processes(say: Say): Processes {
       throw error
     })
     ended.catch(() => undefined)
-    return await Promise.race([ready(child, command, lastWords, say), ended, tooLate(command)])
+    const url = await Promise.race([ready(child, command, lastWords, say), ended, tooLate(command)])
+    const seconds = ((performance.now() - began) / 1000).toFixed(1)
+    say('demo', `${command.title} is ready after ${seconds} s: process ${child.pid}${url && `, ${url}`}`)
+    return url
   }
 
   const stop = async (): Promise<void> => {
@@ -67,9 +75,10 @@ export function processes(say: Say): Processes {
 }
 
 /** In a process group of its own: Ctrl-C reaches the demo only, which then ends its processes in order. */
-function launch({ args, env }: Command, guard: Guard): ChildProcess {
+function launch({ args, env, cwd }: Command, guard: Guard): ChildProcess {
   const child = spawn(process.execPath, args, {
     env: { ...inheritedEnvironment(), ...env },
+    cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   })
@@ -99,9 +108,9 @@ function ready(child: ChildProcess, command: Command, lastWords: string[], say: 
   return promise
 }
 
-async function tooLate({ name }: Command): Promise<never> {
+async function tooLate({ title }: Command): Promise<never> {
   await new Promise(resolve => setTimeout(resolve, START_TIMEOUT_MS).unref())
-  throw new Error(`${name} was not ready within ${START_TIMEOUT_MS / 1000} s`)
+  throw new Error(`${title} was not ready within ${START_TIMEOUT_MS / 1000} s`)
 }
 
 /** Asks, waits, and at last insists; then sweeps up whatever the process has left of its group. */

@@ -13,6 +13,7 @@ const program = (...args: string[]): string[] => [...SOURCES, path('../../../fun
 
 export const callbackIngress = (databaseUrl: string, keys: string): Command => ({
   name: 'callbacks',
+  title: 'the callback ingress',
   args: program('callbacks', '--port', '0'),
   env: { DATABASE_URL: databaseUrl, MILLRACE_KEYS: keys },
   ready: /^(http:\S+)$/,
@@ -20,6 +21,7 @@ export const callbackIngress = (databaseUrl: string, keys: string): Command => (
 
 export const maintenance = (databaseUrl: string, keys: string, callbackUrl: string): Command => ({
   name: 'maintain',
+  title: 'maintenance',
   args: program('maintain', '--callback-url', callbackUrl),
   env: { DATABASE_URL: databaseUrl, MILLRACE_KEYS: keys },
   ready: /^millrace maintain: ready$/,
@@ -28,6 +30,7 @@ export const maintenance = (databaseUrl: string, keys: string, callbackUrl: stri
 
 export const functionService = (databaseUrl: string, dispatchKeys: string, receipts: string): Command => ({
   name: 'functions',
+  title: 'the function service',
   args: [...SOURCES, path('../functions.ts')],
   env: {
     DATABASE_URL: databaseUrl,
@@ -40,6 +43,7 @@ export const functionService = (databaseUrl: string, dispatchKeys: string, recei
 
 export const webhookEndpoint = (databaseUrl: string, webhookSecret: string): Command => ({
   name: 'webhooks',
+  title: "the shop's webhook endpoint",
   args: [...SOURCES, path('../webhooks.ts')],
   env: { DATABASE_URL: databaseUrl, WEBHOOK_SECRET: webhookSecret },
   ready: READY,

@@ -1,30 +1,27 @@
 // Sets the stage: Postgres, the tables, and every process, each once what it needs is there; and takes it down again.
 
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { syncManifest } from 'millrace'
 import { deriveDispatchKeyring, formatKeyring, generateKeyring, generateWebhookSecret } from 'millrace/protocol'
-import postgres from 'postgres'
-import { startPostgres } from '../../../functions/node/embedded-postgres.ts'
-import { migrateDatabase } from '../../../functions/node/migrations.ts'
+import type postgres from 'postgres'
 import { shopManifest } from '../manifest.ts'
-import { receiptsFolder } from './folders.ts'
+import { createTables, type Database, startDatabase } from './database.ts'
+import { type Folders, makeFolders } from './folders.ts'
 import type { Say } from './narrator.ts'
-import { processes } from './processes.ts'
+import { type Processes, processes } from './processes.ts'
 import { callbackIngress, functionService, maintenance, webhookEndpoint } from './services.ts'
 import { ordersWorker } from './wrangler.ts'
 
+/** What is there once everything is ready. */
 export interface Stage {
   readonly databaseUrl: string
   readonly ordersUrl: string
   readonly callbacksUrl: string
+  /** The folder of the PDFs. */
   readonly receipts: string
   readonly sql: postgres.Sql
 }
 
 export interface Theatre {
-  /** Resolves when everything is ready. */
   readonly opened: Promise<Stage>
   /** Rejects when one of the processes ends by itself. */
   readonly failure: Promise<never>
@@ -34,62 +31,65 @@ export interface Theatre {
   close(): Promise<void>
 }
 
-type Closer = () => Promise<unknown>
-
 export function openTheatre(say: Say): Theatre {
   const crew = processes(say)
-  const closers: Closer[] = []
-  const opened = open(crew.start, closers, say)
+  const closers: (() => Promise<void>)[] = []
+  const opened = open({ crew, closers, timed: timer(say) })
   opened.catch(() => undefined)
-  const endProcesses = async () => {
-    await crew.stop()
-    // What was being started when the end came has noticed by now, or is Postgres, which is ready in a moment.
-    await opened.catch(() => undefined)
+  return {
+    opened,
+    failure: crew.failure,
+    async endProcesses() {
+      await crew.stop()
+      // A start that is under way ends at its next process, which is refused.
+      await opened.catch(() => undefined)
+    },
+    async close() {
+      for (const closer of closers.toReversed()) await closer()
+    },
   }
-  const close = async () => {
-    for (const closer of closers.toReversed()) await closer()
-  }
-  return { opened, failure: crew.failure, endProcesses, close }
 }
 
-async function open(start: ReturnType<typeof processes>['start'], closers: Closer[], say: Say): Promise<Stage> {
-  const timed = timer(say)
-  const receipts = await receiptsFolder()
-  const folder = await mkdtemp(join(tmpdir(), 'millrace-demo-'))
-  closers.push(() => rm(folder, { recursive: true, force: true }))
+interface Opening {
+  readonly crew: Processes
+  /** What has been opened so far adds here how it is closed. */
+  readonly closers: (() => Promise<void>)[]
+  readonly timed: Timed
+}
 
-  const server = await timed('starting Postgres', () => startPostgres({ persistent: false, settings: DURABLE }))
-  closers.push(() => server.stop())
-  const databaseUrl = server.url
-  const sql = postgres(databaseUrl, { max: 2, fetch_types: false, onnotice: () => undefined })
-  closers.push(() => sql.end({ timeout: 5 }))
-  await timed('creating the tables', async () => {
-    await migrateDatabase(databaseUrl)
-    await sql.unsafe(await readFile(new URL('../shop.sql', import.meta.url), 'utf8'))
-  })
+async function open({ crew, closers, timed }: Opening): Promise<Stage> {
+  const folders = await makeFolders()
+  closers.push(folders.removeScratch)
+  const database = await timed('starting Postgres', startDatabase)
+  closers.push(database.close)
+  await timed('creating the tables', () => createTables(database))
+  const urls = await startProcesses(crew, database, folders)
+  return { ...urls, databaseUrl: database.url, sql: database.sql, receipts: folders.receipts }
+}
 
+/** Maintenance comes last: it sends jobs as soon as it is there, and the manifest tells it where to. */
+async function startProcesses({ start }: Processes, { url, sql }: Database, folders: Folders) {
   const keyring = generateKeyring()
   const keys = formatKeyring(keyring)
   const dispatchKeys = formatKeyring(deriveDispatchKeyring(keyring))
   const webhookSecret = generateWebhookSecret()
-  const worker = await ordersWorker(databaseUrl, folder)
+  const worker = await ordersWorker(url, folders.scratch)
   const [callbacksUrl, webhooksUrl, functionsUrl, ordersUrl] = await Promise.all([
-    timed('starting the callback ingress', () => start(callbackIngress(databaseUrl, keys))),
-    timed("starting the shop's webhook endpoint", () => start(webhookEndpoint(databaseUrl, webhookSecret))),
-    timed('starting the function service', () => start(functionService(databaseUrl, dispatchKeys, receipts))),
-    timed('starting the order API in workerd', () => start(worker)),
+    start(callbackIngress(url, keys)),
+    start(webhookEndpoint(url, webhookSecret)),
+    start(functionService(url, dispatchKeys, folders.receipts)),
+    start(worker),
   ])
   await syncManifest(sql, shopManifest({ functionsUrl, webhookUrl: `${webhooksUrl}/webhooks`, webhookSecret }))
-  await timed('starting maintenance', () => start(maintenance(databaseUrl, keys, callbacksUrl)))
-  return { databaseUrl, ordersUrl, callbacksUrl, receipts, sql }
+  await start(maintenance(url, keys, callbacksUrl))
+  return { callbacksUrl, ordersUrl }
 }
 
-/** The server is thrown away in the end, but until then it works as one that is not. */
-const DURABLE = { fsync: 'on', full_page_writes: 'on' }
+type Timed = <T>(what: string, work: () => Promise<T>) => Promise<T>
 
 const timer =
-  (say: Say) =>
-  async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+  (say: Say): Timed =>
+  async (what, work) => {
     say('demo', `${what} …`)
     const began = performance.now()
     const result = await work()

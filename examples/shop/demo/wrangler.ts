@@ -8,7 +8,7 @@ import type { Command } from './processes.ts'
 
 const file = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url))
 
-/** `folder` takes what wrangler writes; it puts its state beside the configuration, which is therefore copied there. */
+/** `folder` takes what wrangler writes; it puts its state beside the configuration, which is copied there, and below its working directory. */
 export async function ordersWorker(databaseUrl: string, folder: string): Promise<Command> {
   const config = join(folder, 'wrangler.jsonc')
   await copyFile(file('wrangler.jsonc'), config)
@@ -16,7 +16,9 @@ export async function ordersWorker(databaseUrl: string, folder: string): Promise
   const flags = ['--local', '--ip', '127.0.0.1', '--port', '0', '--inspector-port', '0']
   return {
     name: 'orders',
+    title: 'the order API in workerd',
     args: [wrangler, 'dev', file('worker.ts'), '--config', config, ...flags],
+    cwd: folder,
     env: {
       CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_DB: databaseUrl,
       // Bundles the package's sources, as `node -C millrace-source` runs them: a clone needs no build.
