@@ -3,7 +3,7 @@
 import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Hono } from 'hono'
-import { handle, NonRetryableError, serve } from 'millrace/function'
+import { handle, NonRetryableError, type ReceiverEvent, serve } from 'millrace/function'
 import postgres from 'postgres'
 import { environment } from './environment.ts'
 import { renderReceipt, reserveStock } from './kinds.ts'
@@ -17,10 +17,7 @@ const sql = postgres(env.DATABASE_URL, { max: 8, fetch_types: false })
 
 /** Callback mode. Deliveries are at least once: the same order always makes the same file. */
 const receipt = handle(renderReceipt, async ({ orderId }, job) => {
-  if (orderId === jamOnOrder && job.attempt === 1) {
-    console.log(`receipt ${orderId} jammed (attempt 1), to be retried`)
-    throw new Error('The printer jammed')
-  }
+  if (orderId === jamOnOrder && job.attempt === 1) throw new Error('the printer jammed')
   const order = await findOrder(orderId)
   await job.setProgress({ percent: 50, message: 'drawing' })
   const pdf = await receiptPdf(order)
@@ -52,20 +49,21 @@ async function findOrder(orderId: number): Promise<Order> {
   const [order] = await sql<Order[]>`
     select id, customer, lines, total_cents as "totalCents" from shop.orders where id = ${orderId}`
   // An order that is not there now will not be there at the next attempt either.
-  if (!order) throw new NonRetryableError(`There is no order ${orderId}`)
+  if (!order) throw new NonRetryableError(`there is no order ${orderId}`)
   return order
 }
 
-const receiver = serve({
-  kinds: [receipt, stock],
-  dispatchKeys: env.MILLRACE_DISPATCH_KEYS,
-  onEvent: event => {
-    if (event.type === 'refused') console.log(`refused a dispatch: ${event.message} [${event.code}]`)
-  },
-})
+const receiver = serve({ kinds: [receipt, stock], dispatchKeys: env.MILLRACE_DISPATCH_KEYS, onEvent: tell })
 const app = new Hono()
 app.post('/jobs', c => receiver.fetch(c.req.raw))
 await listen(app, async () => {
   await receiver.drain()
   await sql.end({ timeout: 5 })
 })
+
+function tell(event: ReceiverEvent): void {
+  if (event.type === 'refused') console.log(`refused a dispatch: ${event.message} [${event.code}]`)
+  else if (event.ending.kind === 'failed') {
+    console.log(`job ${event.jobId} ${event.kind} failed (attempt ${event.attempt}): ${event.ending.error}`)
+  }
+}

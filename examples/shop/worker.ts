@@ -68,9 +68,12 @@ app.get('/orders/:id{[0-9]+}', async c => {
 })
 
 app.onError((error, c) => {
-  if (!(error instanceof ChangedMind)) throw error
-  console.log(`order ${error.placed.orderId} rolled back on purpose`)
-  return c.json({ error: error.message, rolledBack: error.placed }, 409)
+  if (error instanceof ChangedMind) {
+    console.log(`order ${error.placed.orderId} rolled back on purpose`)
+    return c.json({ error: error.message, rolledBack: error.placed }, 409)
+  }
+  console.error(error)
+  return c.json({ error: 'The order could not be placed' }, 500)
 })
 
 /** `enqueue` takes the transaction: the jobs commit with the order, or not at all. */

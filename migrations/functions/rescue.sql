@@ -60,9 +60,10 @@ begin
   return rescued;
 end $$;
 
--- The common end of both: closes as failed, retries while attempts are left, answers how many this call has closed.
+-- The common end of both: closes as failed, retries while attempts are left, answers how many this call has closed. None
+-- at all come as null.
 create function millrace.close_silent(segments bigint[], ids bigint[], attempts int[], code text, message text) returns int language sql as $$
-  select count(*) filter (where fresh)::int from millrace.close(segments, ids, attempts,
+  select count(*) filter (where fresh)::int from millrace.close(coalesce(segments, '{}'), coalesce(ids, '{}'), coalesce(attempts, '{}'),
     array_fill('retry'::text, array[coalesce(cardinality(ids), 0)]),
     (select jsonb_agg(jsonb_build_object('error', jsonb_build_object('code', code, 'message', message))) from unnest(ids)))
 $$;
