@@ -63,9 +63,10 @@ function tell({ totals }: Books, { json }: Options): void {
   process.stdout.write(`${json ? JSON.stringify(totals) : totalsLine(totals)}\n`)
 }
 
-/** Resolves at the first Ctrl-C; further ones do not interrupt the taking down. */
+/** Resolves at the first Ctrl-C, or when nobody reads on; further ones do not interrupt the taking down. */
 const interruption = (): Promise<void> =>
   new Promise(resolve => {
+    for (const stream of [process.stdout, process.stderr]) stream.on('error', () => resolve())
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve())
   })
 
