@@ -9,18 +9,6 @@ import {
   TransportError,
 } from '../../core/dispatch/transport.ts'
 
-/** Errors that come up before a request can have left. */
-const BEFORE_SENDING = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
-  'ERR_SSL_WRONG_VERSION_NUMBER',
-])
-
 export interface UndiciTransport extends Transport {
   /** Closes idle connections and waits for the busy ones. */
   end(): Promise<void>
@@ -30,51 +18,96 @@ export interface UndiciTransport extends Transport {
 export function undiciTransport({ connections = 256 } = {}): UndiciTransport {
   const agent = new Agent({ connections, pipelining: 1, connect: { timeout: 10_000 } })
   return {
-    post: request => post(agent, request),
+    post: request => new Promise((resolve, reject) => new Exchange(agent, request, resolve, reject)),
     end: () => agent.close(),
   }
 }
 
-async function post(agent: Agent, request: DispatchRequest): Promise<Answer> {
-  const { origin, path, headers, body, timeoutMs, signal } = request
-  const timeout = AbortSignal.timeout(timeoutMs)
-  try {
-    const answer = await agent.request({
-      origin,
-      path,
-      method: 'POST',
-      headers,
-      body,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      signal: AbortSignal.any([signal, timeout]),
+/** One request and its answer. Below `request()`, because streams and abort signals cost more than the rest of a call. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #request: DispatchRequest
+  readonly #resolve: (answer: Answer) => void
+  readonly #reject: (error: TransportError) => void
+  readonly #timer: ReturnType<typeof setTimeout>
+  #controller: Dispatcher.DispatchController | undefined
+  /** Once a connection has taken the request on, the function may have seen it. */
+  #sent = false
+  #status = 0
+  #headers: Record<string, string | string[] | undefined> = {}
+  #chunks: Uint8Array[] = []
+  #size = 0
+
+  constructor(
+    agent: Agent,
+    request: DispatchRequest,
+    resolve: (answer: Answer) => void,
+    reject: (error: TransportError) => void,
+  ) {
+    this.#request = request
+    this.#resolve = resolve
+    this.#reject = reject
+    const { origin, path, headers, body, timeoutMs, signal } = request
+    this.#timer = setTimeout(() => this.#giveUp('timeout', `no answer within ${timeoutMs} ms`), timeoutMs)
+    signal.addEventListener('abort', this.#aborted)
+    if (signal.aborted) this.#aborted()
+    else agent.dispatch({ origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 }, this)
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    this.#sent = true
+  }
+
+  onResponseStart(
+    _: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ) {
+    this.#status = status
+    this.#headers = headers
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Uint8Array): void {
+    this.#size += chunk.length
+    if (this.#size <= ANSWER_LIMIT) this.#chunks.push(chunk)
+    else this.#answer()
+  }
+
+  onResponseEnd(): void {
+    this.#answer()
+  }
+
+  onResponseError(_: Dispatcher.DispatchController | undefined, error: Error & { code?: string }): void {
+    const message = `${error.code ?? ''} ${error.message}`.trim()
+    this.#fail(this.#sent ? 'connection_lost' : 'connect', message)
+  }
+
+  readonly #aborted = (): void => this.#giveUp('aborted', 'given up by the dispatcher')
+
+  #answer(): void {
+    this.#settled()
+    const truncated = this.#size > ANSWER_LIMIT
+    this.#resolve({
+      status: this.#status,
+      header: name => [this.#headers[name]].flat()[0],
+      body: Buffer.concat(this.#chunks).toString(),
+      truncated,
     })
-    return await answerOf(answer)
-  } catch (error) {
-    throw failure(error, timeout, request)
+    if (truncated) this.#controller?.abort(new Error('the answer is too long'))
   }
-}
 
-async function answerOf({ statusCode, headers, body }: Dispatcher.ResponseData): Promise<Answer> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > ANSWER_LIMIT) break
-    chunks.push(chunk)
+  #giveUp(code: string, message: string): void {
+    this.#fail(code, message)
+    this.#controller?.abort(new Error(message))
   }
-  return {
-    status: statusCode,
-    header: name => [headers[name]].flat()[0],
-    body: Buffer.concat(chunks).toString(),
-    truncated: size > ANSWER_LIMIT,
-  }
-}
 
-function failure(error: unknown, timeout: AbortSignal, { signal, timeoutMs }: DispatchRequest): TransportError {
-  const { code = '', message } = error as Error & { code?: string }
-  if (signal.aborted) return new TransportError('aborted', 'given up by the dispatcher', true)
-  if (timeout.aborted) return new TransportError('timeout', `no answer within ${timeoutMs} ms`, true)
-  const before = BEFORE_SENDING.has(code) || /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(code)
-  return new TransportError(before ? 'connect' : 'connection_lost', `${code} ${message}`.trim(), !before)
+  #fail(code: string, message: string): void {
+    this.#settled()
+    this.#reject(new TransportError(code, message, this.#sent))
+  }
+
+  #settled(): void {
+    clearTimeout(this.#timer)
+    this.#request.signal.removeEventListener('abort', this.#aborted)
+  }
 }
