@@ -71,7 +71,7 @@ export async function syncManifest(db: Database, manifest: Manifest, options: Sy
 }
 
 /** The manifest in the database's names. What is not given is left out: the database knows the defaults. */
-export function manifestRow({ kinds, subscriptions }: Manifest): object {
+function manifestRow({ kinds, subscriptions }: Manifest): object {
   return {
     kinds: kinds.map(kind => ({
       name: kind.name,

@@ -1,9 +1,8 @@
 // The demo's Postgres, with Millrace's schema and the shop's tables in it.
 
 import { readFile } from 'node:fs/promises'
+import { migrateDatabase, startPostgres } from 'millrace/node'
 import postgres from 'postgres'
-import { startPostgres } from '../../../functions/node/embedded-postgres.ts'
-import { migrateDatabase } from '../../../functions/node/migrations.ts'
 
 export interface Database {
   readonly url: string

@@ -1,0 +1,7 @@
+// Public entry `millrace/node`: what the roles need on Node. Drivers, HTTP, migrations and the embedded server.
+
+export { type PostgresOptions, type RunningPostgres, startPostgres } from './embedded-postgres.ts'
+export { migrateDatabase } from './migrations.ts'
+export { type PostgresSql, type PostgresSqlOptions, postgresSql } from './postgres-sql.ts'
+export { type ServeNodeOptions, type Serving, serveNode } from './serve.ts'
+export { type UndiciTransport, undiciTransport } from './undici-transport.ts'
