@@ -3,10 +3,8 @@
 import { MillraceError } from '../errors.ts'
 import type { Json } from '../json.ts'
 import { jsonText } from '../json-text.ts'
+import { MAX_DEPTH, nestsDeeper } from '../nesting.ts'
 import { Problem } from './problem.ts'
-
-/** Arrays and objects within each other, at most. */
-const MAX_DEPTH = 100
 
 const invalid = (message: string, status: 400 | 422 = 422): Problem => new Problem(status, 'invalid_request', message)
 
@@ -18,7 +16,7 @@ const invalid = (message: string, status: 400 | 422 = 422): Problem => new Probl
 export function parseBody(bytes: Uint8Array): { readonly [key: string]: Json | undefined } {
   if (bytes.length === 0) return {}
   const text = decode(bytes)
-  if (nestsDeeper(bytes, MAX_DEPTH)) throw invalid(`The body nests deeper than ${MAX_DEPTH} levels`)
+  if (nestsDeeper(text, MAX_DEPTH)) throw invalid(`The body nests deeper than ${MAX_DEPTH} levels`)
   const value = parse(text)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid('The body is not an object')
   // JSON can say what jsonb cannot hold (NUL, half a surrogate pair) or a number cannot (1e400), but only like so.
@@ -48,22 +46,4 @@ function checkHoldable(value: object): void {
   } catch (error) {
     throw invalid(error instanceof MillraceError ? error.message : 'The body cannot be stored')
   }
-}
-
-const [QUOTE, BACKSLASH] = [0x22, 0x5c]
-const OPENING = new Set([0x5b, 0x7b])
-const CLOSING = new Set([0x5d, 0x7d])
-
-/** Looks at brackets outside of strings, before anything recursive sees the text. */
-function nestsDeeper(bytes: Uint8Array, limit: number): boolean {
-  let depth = 0
-  let inString = false
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i] as number
-    if (byte === QUOTE) inString = !inString
-    else if (inString && byte === BACKSLASH) i++
-    else if (!inString && OPENING.has(byte) && ++depth > limit) return true
-    else if (!inString && CLOSING.has(byte)) depth--
-  }
-  return false
 }

@@ -2,6 +2,7 @@
 
 import type { Outcome } from '../engine.ts'
 import type { Json } from '../json.ts'
+import { MAX_DEPTH, nestsDeeper } from '../nesting.ts'
 import { retryAfterMs } from '../retry-after.ts'
 import { HEADER } from '../wire.ts'
 import type { Answer, TransportError } from './transport.ts'
@@ -24,6 +25,10 @@ export type Verdict =
 /** A throttled target that names no time gets this one, with as much jitter. */
 const THROTTLE_MS = 2_000
 const LONGEST_WAIT_MS = 24 * 60 * 60 * 1000
+/** A target that asks to be tried again at once (0, a date that has passed) would be called in a loop. */
+const SHORTEST_THROTTLE_MS = 1_000
+/** An error's text is cut to so many characters; with what stands around it, it fits into what the engine keeps. */
+const MESSAGE_LENGTH = 1_900
 
 export const isFinalForFunctions = (status: number): boolean =>
   status >= 400 && status < 500 && status !== 408 && status !== 425 && status !== 429
@@ -41,7 +46,7 @@ export function verdictOn(answer: Answer, rules: DispatchRules, now: number): Ve
   const asked = retryAfterMs(answer.header('retry-after') ?? null, now)
   const delayMs = asked === undefined ? undefined : Math.min(asked, LONGEST_WAIT_MS)
   if (status === 429 || (status === 503 && delayMs !== undefined)) {
-    const wait = delayMs ?? THROTTLE_MS * (1 + Math.random())
+    const wait = Math.max(SHORTEST_THROTTLE_MS, delayMs ?? THROTTLE_MS * (1 + Math.random()))
     return { do: 'close', outcome: { kind: 'put_back', error: errorOf(answer), delayMs: wait }, throttleMs: wait }
   }
   // The function's own word goes before what the status stands for.
@@ -58,18 +63,22 @@ export function verdictOnFailure(error: TransportError, rules: DispatchRules): V
   if (error.code === 'aborted') return { do: 'close', outcome: { kind: 'released' } }
   return {
     do: 'close',
-    outcome: { kind: 'failed', retryable: true, error: { code: error.code, message: error.message } },
+    outcome: { kind: 'failed', retryable: true, error: { code: error.code, message: storable(error.message) } },
   }
 }
 
 const errorOf = ({ status, body }: Answer) => ({
   code: `http_${status}`,
-  message: `function returned ${status}: ${body.slice(0, 1900)}`,
+  message: `function returned ${status}: ${storable(body)}`,
 })
+
+/** Cut off, and without what jsonb cannot hold: NUL, and half of a character at the cut. */
+const storable = (text: string): string => text.slice(0, MESSAGE_LENGTH).toWellFormed().replaceAll('\0', '\ufffd')
 
 /** A JSON answer is the job's result; anything else is not kept. */
 function resultOf(answer: Answer): Json | undefined {
   if (answer.body === '' || answer.truncated || !/\bjson\b/.test(answer.header('content-type') ?? '')) return undefined
+  if (nestsDeeper(answer.body, MAX_DEPTH)) return undefined
   try {
     return JSON.parse(answer.body) as Json
   } catch {
