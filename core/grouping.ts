@@ -3,8 +3,10 @@
 export interface GroupingOptions<Item> {
   /** Items in one call, at most: 200. */
   readonly maxSize?: number
-  /** Calls under way at once, at most: 2. */
+  /** Calls under way at once, at most: 4. */
   readonly parallel?: number
+  /** Another call goes beside those under way only once they have taken longer than this: 20 ms. */
+  readonly patienceMs?: number
   /** Items with the same key never share a call. */
   readonly key: (item: Item) => string
   /** True when an error may be the fault of a single item; the others are then tried without it. */
@@ -21,7 +23,9 @@ interface Waiting<Item, Answer> {
  * Wraps `run`, which takes many items at once and answers in their order, as a function of one item.
  *
  * There is no timer: an item that finds a call to spare goes at once, those that arrive while all calls are under way
- * go together in the next one. So the busier it is the larger the groups get, and the fewer calls an item costs.
+ * go together in the next one. So the busier it is the larger the groups get, and the fewer calls an item costs. Calls
+ * go one after the other as long as they are quick, since few large ones cost the database less than many small ones;
+ * a slow one does not hold up what comes after it.
  *
  * A call that fails answers nobody: all of its items are rejected with its error, or, where one of them may be at
  * fault, the halves are called again on their own until it stands alone.
@@ -30,9 +34,10 @@ export function grouped<Item, Answer>(
   run: (items: readonly Item[]) => Promise<readonly Answer[]>,
   options: GroupingOptions<Item>,
 ): (item: Item) => Promise<Answer> {
-  const { maxSize = 200, parallel = 2, key, isItemsFault } = options
+  const { maxSize = 200, parallel = 4, patienceMs = 20, key, isItemsFault } = options
   const queue: Waiting<Item, Answer>[] = []
   let underWay = 0
+  let lastBegan = 0
 
   const call = async (group: readonly Waiting<Item, Answer>[]): Promise<void> => {
     try {
@@ -51,9 +56,12 @@ export function grouped<Item, Answer>(
     await call(group.slice(middle))
   }
 
+  const mayGo = (): boolean => underWay === 0 || (underWay < parallel && performance.now() - lastBegan >= patienceMs)
+
   const pump = (): void => {
-    while (underWay < parallel && queue.length > 0) {
+    while (queue.length > 0 && mayGo()) {
       underWay++
+      lastBegan = performance.now()
       void call(takeGroup(queue, maxSize, key)).then(() => {
         underWay--
         pump()

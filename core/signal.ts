@@ -4,6 +4,11 @@ export class Signal {
   #notified = false
   #waiters: (() => void)[] = []
 
+  /** True while somebody waits. */
+  get awaited(): boolean {
+    return this.#waiters.length > 0
+  }
+
   /** Wakes who waits now or, if nobody does, the next who comes. */
   notify(): void {
     const waiters = this.#waiters

@@ -40,9 +40,16 @@ test('what arrives while calls are under way goes together, in order, as large a
   expect(await answers).toEqual(['a!', 'b!', 'c!', 'd!', 'e!'])
 })
 
-test('a few calls go side by side', () => {
+test('calls go side by side once the first has taken long enough', () => {
   const { made, run } = calls()
-  const ask = grouped(run, options({ parallel: 2 }))
+  const ask = grouped(run, options({ parallel: 2, patienceMs: 60_000 }))
+  for (const item of ['a', 'b']) void ask(item)
+  expect(made.map(({ items }) => items)).toEqual([['a']])
+})
+
+test('but no more than allowed', () => {
+  const { made, run } = calls()
+  const ask = grouped(run, options({ parallel: 2, patienceMs: 0 }))
   for (const item of ['a', 'b', 'c']) void ask(item)
   expect(made.map(({ items }) => items)).toEqual([['a'], ['b']])
 })

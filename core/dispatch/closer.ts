@@ -25,7 +25,11 @@ export class Closer {
       key: nameOf,
       isItemsFault: isDataError,
     })
-    this.#park = grouped(items => parkAll(engine, items), { key: ({ job }) => nameOf(job), isItemsFault: isDataError })
+    this.#park = grouped(items => parkAll(engine, items), {
+      key: ({ job }) => nameOf(job),
+      maxSize: 500,
+      isItemsFault: isDataError,
+    })
   }
 
   /** Resolves once the attempt's end is on record, whoever closed it. A result that Postgres cannot hold is left out. */

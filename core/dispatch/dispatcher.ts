@@ -10,6 +10,7 @@ import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
 import { Closer } from './closer.ts'
 import type { OnEvent } from './events.ts'
 import { Gate } from './gate.ts'
+import { Hands } from './hands.ts'
 import type { Idle } from './idle.ts'
 import { requestFor, type Sender } from './request.ts'
 import { type Route, Routes, WEBHOOK_KIND } from './route.ts'
@@ -22,9 +23,9 @@ export interface DispatcherOptions {
   readonly sender: Sender
   readonly idle: Idle
   readonly onEvent: OnEvent
-  /** Jobs in hand at most, waiting, in flight or being closed: 512. */
+  /** Jobs in hand at most, waiting, in flight or being closed: 1000. */
   readonly inHand?: number | undefined
-  /** Jobs in one claim at most: 100. */
+  /** Jobs in one claim at most: 500. */
   readonly batch?: number | undefined
   /** Callback mode: how long an attempt stays open whose request may have been accepted, in seconds: 60. */
   readonly ambiguitySeconds?: number | undefined
@@ -39,29 +40,26 @@ const LONGEST_PAUSE_IN_HAND_MS = 2_000
 
 export class Dispatcher {
   readonly #options: DispatcherOptions
-  readonly #most: number
-  readonly #batch: number
+  readonly #hands: Hands
   readonly #routes: Routes
   readonly #closer: Closer
   readonly #gates = new Map<string, Gate>()
-  readonly #waiting = new Map<string, number>()
-  readonly #room = new Signal()
   readonly #abort = new AbortController()
   readonly #settled = new Signal()
-  #inHand = 0
+  /** Cuts the pause after a failed claim short. */
+  readonly #failed = new Signal()
   #stopping = false
 
   constructor(options: DispatcherOptions) {
     this.#options = options
-    this.#most = options.inHand ?? 512
-    this.#batch = options.batch ?? 100
+    this.#hands = new Hands(options.inHand ?? 1_000, options.batch ?? 500)
     this.#routes = new Routes(options.engine, options.ambiguitySeconds)
     this.#closer = new Closer(options.engine, options.onEvent)
   }
 
   /** Jobs claimed and not yet settled. */
   get inHand(): number {
-    return this.#inHand
+    return this.#hands.jobs
   }
 
   /** Reads kinds and subscriptions anew. */
@@ -71,12 +69,12 @@ export class Dispatcher {
 
   /** Claims once, as much as there is room for, and sets it on its way. Answers how many jobs that were. */
   async runOnce(runtime: string): Promise<number> {
-    const room = Math.min(this.#batch, this.#most - this.#inHand)
-    if (room <= 0) return 0
+    const room = this.#hands.room()
+    if (room === 0) return 0
     await this.#routes.refresh(ROUTES_AGE_MS)
-    const jobs = await this.#options.engine.claim(runtime, room, this.#crowdedQueues())
+    const crowded = this.#hands.crowded()
+    const jobs = await this.#hands.claim(() => this.#options.engine.claim(runtime, room, crowded))
     if (jobs.length > 0) this.#options.onEvent({ type: 'claimed', jobs: jobs.length })
-    this.#inHand += jobs.length
     for (const job of jobs) void this.#take(job).finally(() => this.#settle())
     return jobs.length
   }
@@ -86,8 +84,8 @@ export class Dispatcher {
     const { idle, onEvent } = this.#options
     let failures = 0
     while (!this.#stopping) {
-      if (this.#most - this.#inHand < Math.min(this.#batch, this.#most) / 2) {
-        await this.#room.wait(1_000)
+      if (this.#hands.room() === 0) {
+        await this.#hands.roomAgain()
         continue
       }
       try {
@@ -96,7 +94,7 @@ export class Dispatcher {
         failures = 0
       } catch (error) {
         onEvent({ type: 'error', during: 'claim', error })
-        await this.#room.wait(Math.min(5_000, 50 * 2 ** failures++))
+        await this.#failed.wait(Math.min(5_000, 50 * 2 ** failures++))
       }
     }
   }
@@ -107,24 +105,18 @@ export class Dispatcher {
    */
   async stop(timeoutMs: number): Promise<void> {
     this.#stopping = true
-    this.#room.notify()
+    this.#failed.notify()
     this.#options.idle.wake()
     for (const gate of this.#gates.values()) gate.withdraw()
     const giveUpAt = performance.now() + timeoutMs
-    while (this.#inHand > 0 && performance.now() < giveUpAt) await this.#settled.wait(giveUpAt - performance.now())
+    while (this.inHand > 0 && performance.now() < giveUpAt) await this.#settled.wait(giveUpAt - performance.now())
     this.#abort.abort()
-    while (this.#inHand > 0) await this.#settled.wait(1_000)
+    while (this.inHand > 0) await this.#settled.wait(1_000)
   }
 
   #settle(): void {
-    this.#inHand--
-    if (this.#most - this.#inHand >= this.#batch / 2) this.#room.notify()
+    this.#hands.settled()
     this.#settled.notify()
-  }
-
-  /** A queue whose jobs wait here for a place is left alone, so that a slow target does not fill our hands. */
-  #crowdedQueues(): string[] {
-    return [...this.#waiting].flatMap(([queue, jobs]) => (jobs >= this.#batch / 2 ? [queue] : []))
   }
 
   async #take(job: ClaimedJob): Promise<void> {
@@ -144,10 +136,10 @@ export class Dispatcher {
 
   #sendInTurn(job: ClaimedJob, route: Route): Promise<Verdict> {
     const gate = this.#gateOf(route)
-    this.#wait(job.queue, 1)
+    this.#hands.waits(job.queue)
     return new Promise(resolve => {
       gate.add(async go => {
-        this.#wait(job.queue, -1)
+        this.#hands.waitsNoMore(job.queue)
         const verdict = go ? await this.#send(job, route) : undefined
         if (verdict) this.#tell(gate, route, verdict)
         resolve(verdict ?? this.#unsendable(job, route) ?? RELEASE)
@@ -202,12 +194,6 @@ export class Dispatcher {
     const gate = new Gate(route.concurrency)
     this.#gates.set(route.origin, gate)
     return gate
-  }
-
-  #wait(queue: string, change: number): void {
-    const jobs = (this.#waiting.get(queue) ?? 0) + change
-    if (jobs === 0) this.#waiting.delete(queue)
-    else this.#waiting.set(queue, jobs)
   }
 }
 

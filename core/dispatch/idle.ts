@@ -2,7 +2,7 @@
 //
 // awake --(nothing for GRACE_MS, and somebody to wake us)--> raises its flag, goes on polling
 //       --(every transaction that may have missed the flag has ended)--> asleep: waits for a notification
-//       --(work comes so often that notifications cost more than polls)--> lowers the flag, awake
+//       --(notifications come so often that they cost more than polls)--> lowers the flag, awake for a while
 // Without a listener it stays awake and polls, more and more rarely.
 
 import { Signal } from '../signal.ts'
@@ -14,8 +14,9 @@ const GRACE_MS = 500
 const LONGEST_POLL_MS = 1_000
 /** Looks all the same now and then, should a notification ever be lost. */
 const FALLBACK_MS = 30_000
-/** So many successful looks within a second make a busy dispatcher. */
-const BUSY = 20
+/** So many notifications within a second are a storm: it stays awake for a while, whoever takes the work. */
+const STORM = 20
+const STORM_GRACE_MS = 5_000
 
 export class Idle {
   readonly #engine: SqlEngine
@@ -24,7 +25,8 @@ export class Idle {
   #runtime = ''
   #listening = false
   #lastWork = 0
-  #recent: number[] = []
+  #graceMs = GRACE_MS
+  #heard: number[] = []
   /** Set while the flag is up: what quiet() is asked about. */
   #horizon: string | undefined
   #asleep = false
@@ -50,30 +52,36 @@ export class Idle {
 
   /** There may be work: look now. */
   wake(): void {
+    this.#heard = [...this.#heard.slice(1 - STORM), performance.now()]
     this.#signal.notify()
   }
 
   /** A look found work. */
   async worked(): Promise<void> {
-    const now = performance.now()
-    this.#lastWork = now
-    if (this.#horizon === undefined) return
-    this.#recent = [...this.#recent.filter(at => now - at < 1_000), now]
-    if (this.#recent.length >= BUSY) await this.#lowerFlag()
+    this.#lastWork = performance.now()
+    if (this.#inStorm()) await this.#lowerFlag()
   }
 
   /** A look found nothing. Resolves when it is worth looking again. */
   async rest(): Promise<void> {
     const emptyFor = performance.now() - this.#lastWork
-    if (this.#asleep) await this.#signal.wait(FALLBACK_MS)
+    if (this.#inStorm()) await this.#lowerFlag()
+    else if (this.#asleep) await this.#signal.wait(FALLBACK_MS)
     else if (this.#horizon !== undefined) await this.#fallAsleep(this.#horizon, emptyFor)
-    else if (this.#listening && emptyFor > GRACE_MS) await this.#raiseFlag()
+    else if (this.#listening && emptyFor > this.#graceMs) await this.#raiseFlag()
     else await this.#signal.wait(pollDelay(emptyFor))
+  }
+
+  /** The flag is up and the last STORM notifications came within a second. */
+  #inStorm(): boolean {
+    const [first = 0] = this.#heard
+    return this.#horizon !== undefined && this.#heard.length === STORM && performance.now() - first < 1_000
   }
 
   async #raiseFlag(): Promise<void> {
     await this.#engine.runtimeSleep(this.#runtime, true)
     this.#horizon = await this.#engine.sleepHorizon()
+    this.#graceMs = GRACE_MS
   }
 
   /** The caller looks once more after this, so nothing is missed that was committed before all was quiet. */
@@ -85,7 +93,9 @@ export class Idle {
   }
 
   async #lowerFlag(): Promise<void> {
-    this.#recent = []
+    this.#heard = []
+    this.#graceMs = STORM_GRACE_MS
+    this.#lastWork = performance.now()
     this.#horizon = undefined
     this.#asleep = false
     this.#onEvent({ type: 'awake' })
