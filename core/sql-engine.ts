@@ -4,6 +4,7 @@ import { translatingErrors } from './database-errors.ts'
 import type { AttemptRef, Beat, CallbackStore, Closed, CloseItem, HeartbeatItem, Outcome } from './engine.ts'
 import type { Json } from './json.ts'
 import { arrayLiteral, quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
+import type { JobState } from './wire.ts'
 
 /** A job as `claim` hands it out. Texts of JSON stay texts: a dispatcher only passes them on. */
 export interface ClaimedJob extends AttemptRef {
@@ -46,15 +47,7 @@ export interface JobView {
   readonly kind: string
   readonly queue: string
   readonly priority: number
-  readonly state:
-    | 'scheduled'
-    | 'available'
-    | 'running'
-    | 'waiting_external'
-    | 'retryable'
-    | 'completed'
-    | 'failed'
-    | 'cancelled'
+  readonly state: JobState
   readonly attempt: number
   readonly max_attempts: number
   readonly args: Json

@@ -1,4 +1,4 @@
--- How long to wait after failed attempt number `failed` under a kind's retry policy (null: the default, exponential
+-- How long to wait after the `failed`-th failure of a job (put-backs do not count) under a kind's retry policy (null: the default, exponential
 -- from 2 s, a quarter of jitter, at most 24 h).
 create function millrace.backoff(policy jsonb, failed int) returns interval language sql volatile as $$
   select make_interval(secs => least(

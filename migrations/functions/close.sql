@@ -93,7 +93,7 @@ begin
       case when v.outcome = 'put_back' and v.state = 's' then
         jsonb_build_object('since', coalesce(j.put_back -> 'since', to_jsonb(now()))) || coalesce(v.detail -> 'error', '{}') end as put_back,
       case when v.outcome <> 'release' then
-        now() + coalesce(make_interval(secs => (v.detail ->> 'delay_ms')::float8 / 1000), millrace.backoff(k.retry, j.attempt)) end as run_at,
+        now() + coalesce(make_interval(secs => (v.detail ->> 'delay_ms')::float8 / 1000), millrace.backoff(k.retry, coalesce(jsonb_array_length(j.errors), 0) + 1)) end as run_at,
       v.state
     from (
       select segments[w.nth] as segment, ids[w.nth] as id, attempts[w.nth] as attempt, outcomes[w.nth] as outcome,
