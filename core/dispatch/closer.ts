@@ -1,7 +1,7 @@
 // Puts outcomes and accepted attempts on record, many per statement, and does not give up while the database is away.
 
 import { isDataError } from '../database-errors.ts'
-import type { Closed, CloseItem } from '../engine.ts'
+import type { Closed, CloseItem, Outcome } from '../engine.ts'
 import { grouped } from '../grouping.ts'
 import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
 import type { OnEvent } from './events.ts'
@@ -32,12 +32,11 @@ export class Closer {
     })
   }
 
-  /** Resolves once the attempt's end is on record, whoever closed it. A result that Postgres cannot hold is left out. */
+  /** Resolves once the attempt's end is on record, whoever closed it. What Postgres cannot hold is left out. */
   close(item: CloseItem): Promise<Closed> {
     return this.#surely('close', () => this.#close(item)).catch(error => {
-      this.#onEvent({ type: 'error', during: 'close: the result cannot be stored', error })
-      const { kind } = item.outcome
-      return this.#surely('close', () => this.#close(kind === 'completed' ? { ...item, outcome: { kind } } : item))
+      this.#onEvent({ type: 'error', during: 'close: the outcome cannot be stored', error })
+      return this.#surely('close', () => this.#close({ ...item, outcome: bare(item.outcome) }))
     })
   }
 
@@ -61,6 +60,13 @@ export class Closer {
 
 const nameOf = ({ segment, id, attempt }: { segment: string; id: string; attempt: number }): string =>
   `${segment}.${id}.${attempt}`
+
+/** Without anything that came from outside. */
+function bare(outcome: Outcome): Outcome {
+  if (outcome.kind === 'completed') return { kind: 'completed' }
+  if (outcome.kind === 'released') return outcome
+  return { ...outcome, error: { code: outcome.error.code, message: 'the error text could not be stored' } }
+}
 
 /** One statement for each different time-out. */
 async function parkAll(engine: SqlEngine, parkings: readonly Parking[]): Promise<undefined[]> {
