@@ -43,6 +43,8 @@ export class Idle {
     this.#lastWork = performance.now()
     this.#horizon = undefined
     this.#asleep = false
+    // Who sleeps would not be woken, since the new row does not ask for it.
+    this.#signal.notify()
   }
 
   /** True while nothing is polled. */
