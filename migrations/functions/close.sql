@@ -93,7 +93,7 @@ begin
       case when v.outcome = 'put_back' and v.state = 's' then
         jsonb_build_object('since', coalesce(j.put_back -> 'since', to_jsonb(now()))) || coalesce(v.detail -> 'error', '{}') end as put_back,
       case when v.outcome <> 'release' then
-        now() + coalesce(make_interval(secs => (v.detail ->> 'delay_ms')::float8 / 1000), millrace.backoff(k.retry, coalesce(jsonb_array_length(j.errors), 0) + 1)) end as run_at,
+        now() + coalesce(make_interval(secs => (v.detail ->> 'delay_ms')::float8 / 1000), millrace.backoff(coalesce(k.retry, p.policy), coalesce(jsonb_array_length(j.errors), 0) + 1)) end as run_at,
       v.state
     from (
       select segments[w.nth] as segment, ids[w.nth] as id, attempts[w.nth] as attempt, outcomes[w.nth] as outcome,
@@ -102,6 +102,8 @@ begin
     ) v
     join millrace.job_log j on j.slot = (v.segment % 8)::smallint and j.id = v.id and j.attempt = v.attempt
     left join millrace.kind k on k.name = j.kind
+    left join lateral (select jsonb_build_object('cap_seconds', value) as policy from millrace.setting
+      where name = 'webhook_backoff_cap_seconds' and j.kind = 'millrace' || '.webhook') p on true
     left join millrace.attempt_state a on a.id = v.id and a.attempt = v.attempt
   ), later as (
     insert into millrace.deferred (id, run_at, lane, enqueued_at, attempt, max_attempts, state, kind, payload, tags, metadata, progress, errors, put_back)
