@@ -23,6 +23,8 @@ export interface DispatcherOptions {
   readonly sender: Sender
   readonly idle: Idle
   readonly onEvent: OnEvent
+  /** Called before the first claim after one that failed: from then on `runtime()` must answer another id. */
+  readonly renewRuntime: () => Promise<void>
   /** Jobs in hand at most, waiting, in flight or being closed: 1000. */
   readonly inHand?: number | undefined
   /** Jobs in one claim at most: 500. */
@@ -48,6 +50,10 @@ export class Dispatcher {
   readonly #settled = new Signal()
   /** Cuts the pause after a failed claim short. */
   readonly #failed = new Signal()
+  /** How many jobs are in hand of each runtime id. */
+  readonly #held = new Map<string, number>()
+  #claiming: Promise<unknown> | undefined
+  #unsure = false
   #stopping = false
 
   constructor(options: DispatcherOptions) {
@@ -62,6 +68,16 @@ export class Dispatcher {
     return this.#hands.jobs
   }
 
+  /** True while jobs are in hand that were claimed under this id. */
+  holds(runtime: string): boolean {
+    return this.#held.has(runtime)
+  }
+
+  /** True during a claim and after a failed one: it may be on record all the same, with jobs that were never seen here. */
+  get unsure(): boolean {
+    return this.#unsure
+  }
+
   /** Reads kinds and subscriptions anew. */
   reload(): Promise<void> {
     return this.#routes.reload()
@@ -72,14 +88,21 @@ export class Dispatcher {
     const room = this.#hands.room()
     if (room === 0) return 0
     await this.#routes.refresh(ROUTES_AGE_MS)
-    const crowded = this.#hands.crowded()
-    const jobs = await this.#hands.claim(() => this.#options.engine.claim(runtime, room, crowded))
+    const claiming = this.#claim(runtime, room)
+    this.#claiming = claiming
+    const jobs = await claiming
     if (jobs.length > 0) this.#options.onEvent({ type: 'claimed', jobs: jobs.length })
-    for (const job of jobs) void this.#take(job).finally(() => this.#settle())
+    if (jobs.length > 0) this.#held.set(runtime, (this.#held.get(runtime) ?? 0) + jobs.length)
+    for (const job of jobs) void this.#take(job).then(() => this.#settle(runtime))
     return jobs.length
   }
 
-  /** Claims for as long as it is not stopped. `runtime` tells under which id. */
+  /**
+   * Claims for as long as it is not stopped. `runtime` tells under which id.
+   *
+   * A claim whose answer is lost may be on record all the same, with jobs that nobody works on. That is why the next
+   * one goes under another id: once the old one is held no more, rescue takes it for dead and finds them.
+   */
   async run(runtime: () => string): Promise<void> {
     const { idle, onEvent } = this.#options
     let failures = 0
@@ -89,6 +112,7 @@ export class Dispatcher {
         continue
       }
       try {
+        if (this.#unsure) await this.#renewRuntime()
         if ((await this.runOnce(runtime())) > 0) await idle.worked()
         else if (!this.#stopping) await idle.rest()
         failures = 0
@@ -108,21 +132,44 @@ export class Dispatcher {
     this.#failed.notify()
     this.#options.idle.wake()
     for (const gate of this.#gates.values()) gate.withdraw()
+    // A claim under way still brings jobs, to be handed back.
+    await this.#claiming?.catch(() => undefined)
     const giveUpAt = performance.now() + timeoutMs
     while (this.inHand > 0 && performance.now() < giveUpAt) await this.#settled.wait(giveUpAt - performance.now())
     this.#abort.abort()
     while (this.inHand > 0) await this.#settled.wait(1_000)
   }
 
-  #settle(): void {
+  async #claim(runtime: string, room: number): Promise<ClaimedJob[]> {
+    const crowded = this.#hands.crowded()
+    this.#unsure = true
+    const jobs = await this.#hands.claim(() => this.#options.engine.claim(runtime, room, crowded))
+    this.#unsure = false
+    return jobs
+  }
+
+  async #renewRuntime(): Promise<void> {
+    await this.#options.renewRuntime()
+    this.#unsure = false
+  }
+
+  #settle(runtime: string): void {
+    const held = (this.#held.get(runtime) ?? 0) - 1
+    if (held > 0) this.#held.set(runtime, held)
+    else this.#held.delete(runtime)
     this.#hands.settled()
     this.#settled.notify()
   }
 
+  /** Never rejects. */
   async #take(job: ClaimedJob): Promise<void> {
-    const route = this.#routes.of(job) ?? (await this.#lookAgain(job))
-    const verdict = this.#unsendable(job, route) ?? (await this.#sendInTurn(job, route as Route))
-    await this.#record(job, verdict)
+    try {
+      const route = this.#routes.of(job) ?? (await this.#lookAgain(job))
+      const verdict = this.#unsendable(job, route) ?? (await this.#sendInTurn(job, route as Route))
+      await this.#record(job, verdict)
+    } catch (error) {
+      this.#options.onEvent({ type: 'error', during: `job ${job.id}`, error })
+    }
   }
 
   /** What becomes of a job that cannot be sent, or not now. */
@@ -190,7 +237,7 @@ export class Dispatcher {
 
   #gateOf(route: Route): Gate {
     const known = this.#gates.get(route.origin)
-    if (known) return known
+    if (known) return known.resize(route.concurrency)
     const gate = new Gate(route.concurrency)
     this.#gates.set(route.origin, gate)
     return gate

@@ -8,7 +8,7 @@ type Task = (go: boolean) => Promise<void>
  * by a share, so that a whole round of successes adds one.
  */
 export class Gate {
-  readonly #most: number
+  #most: number
   #limit: number
   #inFlight = 0
   #waiting: Task[] = []
@@ -33,6 +33,15 @@ export class Gate {
   add(task: Task): void {
     this.#waiting.push(task)
     this.#pump()
+  }
+
+  /** Sets how many may be in flight at most, as declared now. */
+  resize(most: number): this {
+    if (most === this.#most) return this
+    // A throttled target stays slowed down; one that is not goes as wide as it may.
+    this.#limit = this.#limit < this.#most ? Math.min(this.#limit, most) : most
+    this.#most = most
+    return this
   }
 
   succeeded(): void {

@@ -1,6 +1,6 @@
 // Where a job goes: its kind's target or, for a webhook delivery, its subscription's endpoint, parsed once and kept.
 
-import type { ClaimedJob, SqlEngine, TargetRow } from '../sql-engine.ts'
+import type { ClaimedJob, KindRow, SqlEngine, TargetRow } from '../sql-engine.ts'
 import { type DispatchRules, isFinalForFunctions, isFinalForWebhooks } from './verdict.ts'
 
 /** The built-in kind of webhook deliveries. */
@@ -62,38 +62,51 @@ export class Routes {
 
   async #load(): Promise<void> {
     const [kinds, subscriptions] = await Promise.all([this.#engine.kinds(), this.#engine.subscriptions()])
+    const limits = limitsOf(kinds)
     this.#kinds = new Map(
-      kinds.flatMap(({ name, target }) => (target ? [[name, this.#functionRoute(target)] as const] : [])),
+      kinds.flatMap(({ name, target }) => entry(name, target && this.#functionRoute(target, limits))),
     )
     this.#subscriptions = new Map(
-      subscriptions.map(({ name, url, secret }) => [name, this.#webhookRoute(url, secret)] as const),
+      subscriptions.flatMap(({ name, url, secret }) => entry(name, this.#webhookRoute(url, secret, limits))),
     )
     this.#loadedAt = performance.now()
   }
 
-  #functionRoute(target: TargetRow): Route {
-    const { url, mode, request_timeout_seconds, callback_timeout_seconds, concurrency, headers } = {
-      ...DEFAULTS,
-      ...target,
-    }
+  /** Undefined for a target that cannot be one: rows may come from other hands than our client's. */
+  #functionRoute(target: TargetRow, limits: ReadonlyMap<string, number>): Route | undefined {
+    const { url, mode, request_timeout_seconds, callback_timeout_seconds, headers } = { ...DEFAULTS, ...target }
+    const parsed = URL.parse(url)
+    if (parsed === null) return undefined
+    const { origin, pathname, search } = parsed
     return {
-      ...place(url),
+      origin,
+      path: pathname + search,
       mode,
       requestTimeoutSeconds: request_timeout_seconds,
       callbackTimeoutSeconds: callback_timeout_seconds,
       ambiguitySeconds: this.#ambiguitySeconds,
-      concurrency,
-      headers: headers ?? {},
+      concurrency: limits.get(origin) ?? DEFAULTS.concurrency,
+      // In lower case, or one of ours might be sent twice, in two spellings.
+      headers: Object.fromEntries(Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), value])),
       isFinal: isFinalForFunctions,
     }
   }
 
-  #webhookRoute(url: string, secret: string): Route {
-    return { ...this.#functionRoute({ url, mode: 'sync' }), webhookSecret: secret, isFinal: isFinalForWebhooks }
+  #webhookRoute(url: string, secret: string, limits: ReadonlyMap<string, number>): Route | undefined {
+    const route = this.#functionRoute({ url, mode: 'sync' }, limits)
+    return route && { ...route, webhookSecret: secret, isFinal: isFinalForWebhooks }
   }
 }
 
-function place(url: string): { origin: string; path: string } {
-  const { origin, pathname, search } = new URL(url)
-  return { origin, path: pathname + search }
+const entry = (name: string, route: Route | undefined | null): [string, Route][] => (route ? [[name, route]] : [])
+
+/** Kinds at one origin share its limit; where they disagree, the least one holds. */
+function limitsOf(kinds: readonly KindRow[]): Map<string, number> {
+  const limits = new Map<string, number>()
+  for (const { target } of kinds) {
+    const origin = URL.parse(target?.url ?? '')?.origin
+    if (origin === undefined || target?.concurrency === undefined) continue
+    limits.set(origin, Math.min(limits.get(origin) ?? Number.POSITIVE_INFINITY, target.concurrency))
+  }
+  return limits
 }

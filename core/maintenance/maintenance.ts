@@ -30,6 +30,10 @@ export interface MaintenanceOptions {
   readonly inHand?: DispatcherOptions['inHand']
   readonly batch?: DispatcherOptions['batch']
   readonly ambiguitySeconds?: DispatcherOptions['ambiguitySeconds']
+  /** How often it looks for attempts that nobody will close, in milliseconds: 2000, and 15,000 while asleep. */
+  readonly rescueMs?: number | undefined
+  /** How often it says that it lives, in milliseconds: 15,000. At most a third of the setting runtime_lost_seconds. */
+  readonly beatMs?: number | undefined
   readonly onEvent?: ((event: MaintenanceEvent) => void) | undefined
 }
 
@@ -47,7 +51,10 @@ export class Maintenance {
   readonly #promote: Loop
   readonly #loops: readonly Loop[]
   readonly #onEvent: (event: MaintenanceEvent) => void
+  /** Under which id it claims. */
   #runtime = ''
+  /** Earlier ids, of which jobs may be in hand: kept alive for as long as that is so. */
+  readonly #retired = new Set<string>()
   #dispatching: Promise<void> | undefined
   #unlisten: (() => Promise<void>) | undefined
 
@@ -70,6 +77,7 @@ export class Maintenance {
       },
       idle: this.#idle,
       onEvent,
+      renewRuntime: () => this.#renew(),
       inHand: options.inHand,
       batch: options.batch,
       ambiguitySeconds: options.ambiguitySeconds,
@@ -101,12 +109,19 @@ export class Maintenance {
     await draining
     await Promise.all(this.#loops.map(loop => loop.stop()))
     await this.#unlisten?.()
-    await this.#engine.runtimeStop(this.#runtime)
+    // With jobs on record that were never seen here, the row has to stay, for rescue to find them.
+    if (!this.#dispatcher.unsure) await this.#engine.runtimeStop(this.#runtime)
   }
 
   async #register(): Promise<void> {
     this.#runtime = await this.#engine.runtimeStart(this.#options.name ?? 'maintenance')
     this.#idle.begin(this.#runtime, this.#options.listener !== undefined)
+  }
+
+  async #renew(): Promise<void> {
+    const before = this.#runtime
+    await this.#register()
+    this.#retired.add(before)
   }
 
   #heard(payload: string): void {
@@ -116,13 +131,15 @@ export class Maintenance {
   }
 
   async #promoteOnce(): Promise<number> {
+    // Before it looks: what comes once it has fallen asleep is told, what came earlier has to be seen.
+    const { asleep } = this.#idle
     const { promoted, nextInMs } = await this.#engine.promote(PROMOTE.max)
     if (promoted > 0) {
       this.#onEvent({ type: 'promoted', jobs: promoted })
       this.#idle.wake()
     }
     if (promoted === PROMOTE.max) return 0
-    return Math.min(this.#idle.asleep ? PROMOTE.asleepMs : PROMOTE.awakeMs, Math.max(1, nextInMs ?? PROMOTE.asleepMs))
+    return Math.min(asleep ? PROMOTE.asleepMs : PROMOTE.awakeMs, Math.max(1, nextInMs ?? PROMOTE.asleepMs))
   }
 
   async #rescueOnce(): Promise<number> {
@@ -131,13 +148,17 @@ export class Maintenance {
       this.#onEvent({ type: 'rescued', ...rescued })
       this.#promote.wake()
     }
-    return this.#idle.asleep ? RESCUE.asleepMs : RESCUE.awakeMs
+    return this.#options.rescueMs ?? (this.#idle.asleep ? RESCUE.asleepMs : RESCUE.awakeMs)
   }
 
   /** A runtime that was taken for dead comes back as a new one. */
   async #beatOnce(): Promise<number> {
     if (!(await this.#engine.runtimeBeat(this.#runtime))) await this.#register()
-    return BEAT_MS
+    for (const runtime of this.#retired) {
+      if (this.#dispatcher.holds(runtime)) await this.#engine.runtimeBeat(runtime)
+      else this.#retired.delete(runtime)
+    }
+    return this.#options.beatMs ?? BEAT_MS
   }
 
   #failed(during: string, error: unknown): void {

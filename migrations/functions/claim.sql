@@ -73,4 +73,12 @@ begin
     end loop;
     exit when wanted = 0;
   end loop;
+  if wanted < max_jobs then
+    -- A dispatcher that was taken for dead must not claim under its old id: nobody would look for its attempts again.
+    -- The lock makes the rescue that is about to give it up wait, and see this claim.
+    perform from millrace.runtime r where r.id = claim.runtime for key share;
+    if not found then
+      raise exception 'millrace: runtime % was given up or never started', runtime using errcode = 'object_not_in_prerequisite_state';
+    end if;
+  end if;
 end $$;

@@ -8,6 +8,10 @@ declare
   silent record;
   swept timestamptz := now();
 begin
+  -- Left by a heartbeat that crossed the attempt's end.
+  delete from millrace.attempt_state a where a.deadline <= now()
+    and (exists (select from millrace.outcome_log o where o.slot = (a.segment % 8)::smallint and o.id = a.id and o.attempt = a.attempt)
+      or not exists (select from millrace.segment s where s.number = a.segment));
   select array_agg(segment) as segments, array_agg(id) as ids, array_agg(attempt) as attempts into silent from (
     select s.number as segment, u.id, u.attempt
     from millrace.segment s
@@ -40,6 +44,7 @@ begin
     select id from millrace.runtime
     where seen_at < now() - make_interval(secs => (select value from millrace.setting where name = 'runtime_lost_seconds'))
     order by id
+    for update skip locked -- its last claims are committed and seen from here on, and it makes no more
   loop
     select array_agg(segment) as segments, array_agg(id) as ids, array_agg(attempt) as attempts into silent from (
       select s.number as segment, u.id, u.attempt
