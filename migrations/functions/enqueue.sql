@@ -29,8 +29,12 @@ begin
     from (select distinct to_queue, to_priority from given) d (queue, priority)
   ), job as materialized (
     select case when problem is null then nextval('millrace.job_id') else millrace.refuse(problem, nth, kind) end as id,
-      lane.id as lane, nth, kind, payload, attempts, tags, metadata, coalesce(run_at, now() + delay) as due
-    from checked left join lane on lane.queue = to_queue and lane.priority = to_priority
+      lane, nth, kind, payload, attempts, tags, metadata, coalesce(run_at, now() + delay) as due
+    from (
+      select c.*, lane.id as lane
+      from checked c left join lane on lane.queue = to_queue and lane.priority = to_priority
+      order by c.nth -- joins keep no order, and the ids have to follow the one given
+    ) ordered
   ), ready as (
     insert into millrace.job_log (id, lane, max_attempts, slot, kind, payload, tags, metadata)
     select id, lane, attempts, slot, kind, payload, tags, metadata
