@@ -37,7 +37,7 @@ begin
         continue when newest.last_id is null;
         prev := newest.prev; cur := newest.cur; last_xid := newest.last_xid; last_id := newest.last_id;
       else
-        prev := coalesce(newest.cur, '1:1:'); cur := pg_current_snapshot(); last_xid := '0'; last_id := 0;
+        prev := coalesce(newest.cur, '1:1:'); cur := millrace.others_snapshot(); last_xid := '0'; last_id := 0;
       end if;
       from_xid := greatest(last_xid, pg_snapshot_xmax(prev));
       from_id := case when from_xid > last_xid then -1 else last_id end;
@@ -45,8 +45,8 @@ begin
       with batch as materialized (
         (select j.* from millrace.job_log j
          where j.slot = place.slot and j.lane = place.lane
-           and j.xid = any (array(select pg_snapshot_xip(prev))) and j.xid < pg_snapshot_xmax(prev)
-           and (j.xid, j.id) > (last_xid, last_id) and pg_visible_in_snapshot(j.xid, cur)
+           and j.xid = any (array(select x from pg_snapshot_xip(prev) x where pg_visible_in_snapshot(x, cur)))
+           and (j.xid, j.id) > (last_xid, last_id)
          order by j.xid, j.id limit wanted)
         union all
         (select j.* from millrace.job_log j
@@ -81,4 +81,18 @@ begin
       raise exception 'millrace: runtime % was given up or never started', runtime using errcode = 'object_not_in_prerequisite_state';
     end if;
   end if;
+end $$;
+
+-- What is visible of other transactions. A snapshot does not list its own transaction as in progress; here it has to be,
+-- since the transaction may go on to enqueue.
+create function millrace.others_snapshot() returns pg_snapshot language plpgsql as $$
+declare
+  seen pg_snapshot := pg_current_snapshot();
+  own xid8 := pg_current_xact_id_if_assigned();
+begin
+  if own < pg_snapshot_xmax(seen) then
+    seen := format('%s:%s:%s', pg_snapshot_xmin(seen), pg_snapshot_xmax(seen),
+      (select string_agg(xid::text, ',' order by xid) from (select pg_snapshot_xip(seen) union select own) open (xid)));
+  end if;
+  return seen;
 end $$;
