@@ -1,4 +1,5 @@
 // The README's five minutes in code, as they stand there: type-checked, and run to the webhook at their end.
+// The code of docs/running.md is type-checked beside it.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -36,6 +37,8 @@ beforeAll(async () => {
   for (const [, name, code] of text.matchAll(/```ts\n\/\/ (\w+\.ts)\n(.*?)```/gs)) {
     await writeFile(join(folder, name as string), code as string)
   }
+  const running = await readFile(join(root, 'docs/running.md'), 'utf8')
+  await writeFile(join(folder, 'running.ts'), running.match(/```ts\n(.*?)```/s)?.[1] as string)
   sql = text.match(/```sql\n(.*?)```/s)?.[1] as string
   env = {
     ...process.env,
@@ -92,7 +95,7 @@ describe('the README', () => {
     const tsc = join(root, 'node_modules/typescript/bin/tsc')
     const flags =
       '--noEmit --strict --target es2024 --module nodenext --types node --skipLibCheck --allowImportingTsExtensions'
-    const files = ['kinds', 'orders', 'functions', 'hooks', 'deploy'].map(name => `${name}.ts`)
+    const files = ['kinds', 'orders', 'functions', 'hooks', 'deploy', 'running'].map(name => `${name}.ts`)
     const check = runNode(tsc, ...flags.split(' '), '--customConditions', 'millrace-source', ...files)
     expect(await check.catch(({ stdout }) => stdout)).toMatchObject({ stdout: '' })
   }, 60_000)
@@ -110,10 +113,9 @@ describe('the README', () => {
     await session.unsafe(sql).simple()
     await session.end()
 
-    const events = [(await webhooks.next()).value, (await webhooks.next()).value].map(line =>
-      JSON.parse(line as string),
-    )
-    expect(events.map(({ type, data }) => [type, data.kind, data.args, data.result]).sort()).toEqual([
+    const lines = [await webhooks.next(), await webhooks.next()]
+    const events = lines.map(({ value }) => JSON.parse(value)).sort((a, b) => a.data.args.orderId - b.data.args.orderId)
+    expect(events.map(({ type, data }) => [type, data.kind, data.args, data.result])).toEqual([
       ['job.completed', 'render_receipt', { orderId: 1 }, { file: 'receipt-1.pdf' }],
       ['job.completed', 'render_receipt', { orderId: 1001 }, { file: 'receipt-1001.pdf' }],
     ])

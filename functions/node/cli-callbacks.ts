@@ -23,13 +23,18 @@ GET /healthz, and does nothing else. On SIGTERM it finishes the callbacks it has
     host: { type: 'string', value: 'HOST', help: 'the address to listen on (default: 127.0.0.1)' },
     prefix: { type: 'string', value: 'PATH', help: 'the path before the callback id (default: /api/callbacks)' },
     'no-compatible': { type: 'boolean', help: "refuse Awa's bearer header X-Awa-Signature" },
+    'no-prepare': { type: 'boolean', help: 'no named statements; for poolers that do not follow them' },
     connections: { type: 'string', value: 'N', help: 'database connections at most (default: 4)' },
   },
   async run({ values, result, progress }) {
     const { host, prefix, schema = 'millrace' } = values
     const port = integer('port', values.port, 0, 65_535) ?? DEFAULT_PORT
     const keyring = keysText(values)
-    const sql = postgresSql(databaseUrl(values), { max: integer('connections', values.connections, 1, 100) ?? 4 })
+    const sql = postgresSql(databaseUrl(values), {
+      max: integer('connections', values.connections, 1, 100) ?? 4,
+      prepare: !values['no-prepare'],
+      applicationName: 'millrace callbacks',
+    })
     const stop = stopRequest()
     const store = new SqlEngine(sql, { schema })
     const app = callbacks({ store, keyring, prefix, compatible: !values['no-compatible'], onEvent: reportFailures })
