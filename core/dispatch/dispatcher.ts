@@ -33,9 +33,8 @@ export interface DispatcherOptions {
   readonly ambiguitySeconds?: number | undefined
 }
 
-/** Declarations are read again after that, and at once for a kind that has none. */
+/** Declarations are read again after that, when they change, and for jobs whose kind has none. */
 const ROUTES_AGE_MS = 30_000
-const UNKNOWN_ROUTES_AGE_MS = 1_000
 const NO_TARGET_DELAY_MS = 30_000
 /** A target that pauses for longer has its waiting jobs put back. */
 const LONGEST_PAUSE_IN_HAND_MS = 2_000
@@ -231,7 +230,7 @@ export class Dispatcher {
   }
 
   async #lookAgain(job: ClaimedJob): Promise<Route | undefined> {
-    await this.#routes.refresh(UNKNOWN_ROUTES_AGE_MS).catch(() => undefined)
+    await this.#routes.reload().catch(() => undefined)
     return this.#routes.of(job)
   }
 

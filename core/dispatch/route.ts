@@ -34,6 +34,7 @@ export class Routes {
   #kinds = new Map<string, Route>()
   #subscriptions = new Map<string, Route>()
   #loading: Promise<void> | undefined
+  #next: Promise<void> | undefined
   #loadedAt = Number.NEGATIVE_INFINITY
 
   constructor(engine: SqlEngine, ambiguitySeconds = AMBIGUITY_SECONDS) {
@@ -41,23 +42,32 @@ export class Routes {
     this.#ambiguitySeconds = ambiguitySeconds
   }
 
-  /** Reads the declarations anew; calls that come together share one reading. */
+  /** Reads the declarations as they are from now on; calls that come together share one reading. */
   reload(): Promise<void> {
-    this.#loading ??= this.#load().finally(() => {
-      this.#loading = undefined
-    })
-    return this.#loading
+    this.#next ??= this.#loadNext()
+    return this.#next
   }
 
-  /** Reads them anew if the last reading is older than that. */
+  /** Reads them anew if the last reading is older than that; waits for one that is under way. */
   async refresh(olderThanMs: number): Promise<void> {
     if (performance.now() - this.#loadedAt > olderThanMs) await this.reload()
+    else await (this.#next ?? this.#loading)
   }
 
   /** Undefined for a kind without a target and for a subscription that is gone. */
   of(job: ClaimedJob): Route | undefined {
     if (job.kind !== WEBHOOK_KIND) return this.#kinds.get(job.kind)
     return this.#subscriptions.get((JSON.parse(job.args) as { subscription: string }).subscription)
+  }
+
+  /** A reading that is under way may have looked too early. */
+  async #loadNext(): Promise<void> {
+    await this.#loading?.catch(() => undefined)
+    this.#next = undefined
+    this.#loading = this.#load().finally(() => {
+      this.#loading = undefined
+    })
+    await this.#loading
   }
 
   async #load(): Promise<void> {
