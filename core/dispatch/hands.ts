@@ -6,22 +6,25 @@
 
 import { Signal } from '../signal.ts'
 
-/** So many jobs are wanted waiting at least. */
+/** So many jobs are wanted waiting at least; a quarter of the hands if that is less, or one queue could fill them. */
 const LEAST_AHEAD = 50
 
 export class Hands {
   readonly #most: number
   readonly #batch: number
+  readonly #least: number
   readonly #room = new Signal()
   readonly #waiting = new Map<string, number>()
   #jobs = 0
   #begun = 0
-  #ahead = LEAST_AHEAD
+  #ahead: number
 
   /** At most `most` jobs in hand, claimed in batches of at most `batch`. */
   constructor(most: number, batch: number) {
     this.#most = most
     this.#batch = batch
+    this.#least = Math.max(1, Math.min(LEAST_AHEAD, Math.floor(most / 4)))
+    this.#ahead = this.#least
   }
 
   /** Jobs claimed and not yet settled. */
@@ -52,7 +55,7 @@ export class Hands {
     const before = this.#begun
     const jobs = await work()
     this.#jobs += jobs.length
-    this.#ahead = Math.max(LEAST_AHEAD, this.#begun - before, this.#ahead * 0.9)
+    this.#ahead = Math.max(this.#least, this.#begun - before, this.#ahead * 0.9)
     return jobs
   }
 
