@@ -35,7 +35,8 @@ begin
   elsif closed.ids is not null then
     won := array(
       select min(u.nth) from unnest(closed.ids, closed.attempts) c(id, attempt)
-      join unnest(ids, attempts) with ordinality u(id, attempt, nth) using (id, attempt) group by id, attempt);
+      join unnest(segments, ids, attempts, verdicts) with ordinality u(segment, id, attempt, verdict, nth) using (id, attempt)
+      where u.verdict is not null and u.segment in (select number from millrace.segment) group by id, attempt);
   end if;
 
   if won is not null and not plain then
@@ -45,6 +46,9 @@ begin
     perform millrace.notify_subscribers(segments, ids, attempts, won);
   end if;
   if won is not null and exists (select from millrace.attempt_state) then
+    -- Locked in the order in which heartbeat does it.
+    perform from millrace.attempt_state a join unnest(won) w on a.id = ids[w] and a.attempt = attempts[w]
+    order by a.id, a.attempt for update of a;
     delete from millrace.attempt_state a using unnest(won) w where a.id = ids[w] and a.attempt = attempts[w];
   end if;
   if plain and cardinality(won) = cardinality(ids) then
@@ -90,7 +94,7 @@ begin
       coalesce(a.progress, j.progress) as progress,
       case v.state when 's' then j.max_attempts + 1 else j.max_attempts end as max_attempts,
       case v.state when 's' then j.errors else millrace.with_error(j.errors, j.attempt, v.detail -> 'error') end as errors,
-      case when v.outcome = 'put_back' and v.state = 's' then
+      case when v.outcome = 'release' then j.put_back when v.state = 's' then
         jsonb_build_object('since', coalesce(j.put_back -> 'since', to_jsonb(now()))) || coalesce(v.detail -> 'error', '{}') end as put_back,
       case when v.outcome <> 'release' then
         now() + coalesce(make_interval(secs => (v.detail ->> 'delay_ms')::float8 / 1000), millrace.backoff(coalesce(k.retry, p.policy), coalesce(jsonb_array_length(j.errors), 0) + 1)) end as run_at,
@@ -110,8 +114,8 @@ begin
     select id, run_at, lane, enqueued_at, attempt, max_attempts, state, kind, payload, tags, metadata, progress, errors, put_back
     from again where run_at is not null
   )
-  insert into millrace.job_log (id, lane, enqueued_at, attempt, max_attempts, slot, kind, payload, ready_at, tags, metadata, progress, errors)
-  select id, lane, enqueued_at, attempt, max_attempts, (select millrace.current_slot()), kind, payload, now(), tags, metadata, progress, errors
+  insert into millrace.job_log (id, lane, enqueued_at, attempt, max_attempts, slot, kind, payload, ready_at, tags, metadata, progress, errors, put_back)
+  select id, lane, enqueued_at, attempt, max_attempts, (select millrace.current_slot()), kind, payload, now(), tags, metadata, progress, errors, put_back
   from again where run_at is null;
   perform millrace.wake();
 end $$;
