@@ -1,0 +1,117 @@
+// Many closers at once: duplicate, concurrent and late closes of the same attempts, in any order, and rolled back ones.
+
+import fc from 'fast-check'
+import type postgres from 'postgres'
+import { expect, it } from 'vitest'
+import { toSql } from '../../core/drivers.ts'
+import type { AttemptRef, Closed, Outcome } from '../../core/engine.ts'
+import { SqlEngine } from '../../core/sql-engine.ts'
+import { claimAll, completed, enqueue, failed, putBack, ref, released, useEngine } from '../support/engine-database.ts'
+
+const database = useEngine()
+
+const CLOSERS = 6
+const ATTEMPTS = 30
+
+const outcomes: readonly Outcome[] = [
+  completed,
+  { kind: 'completed', result: { pages: 3 } },
+  failed(),
+  { ...failed(), retryable: false } as Outcome,
+  putBack(60_000),
+  released,
+]
+
+interface Call {
+  /** Which attempts, in which order, with which outcomes. Repetitions are likely. */
+  readonly items: readonly { readonly nth: number; readonly outcome: Outcome }[]
+  readonly rollsBack: boolean
+  /** Also sends heartbeats for the same attempts, in another order, at the same time. */
+  readonly beats: boolean
+}
+
+const call: fc.Arbitrary<Call> = fc.record({
+  items: fc.array(fc.record({ nth: fc.nat(ATTEMPTS - 1), outcome: fc.constantFrom(...outcomes) }), {
+    minLength: 1,
+    maxLength: 25,
+    size: 'max',
+  }),
+  rollsBack: fc.nat(5).map(n => n === 0),
+  beats: fc.boolean(),
+})
+const plans = fc.array(fc.array(call, { minLength: 1, maxLength: 4 }), { minLength: CLOSERS, maxLength: CLOSERS })
+
+interface Told extends Closed {
+  readonly id: string
+}
+
+/** One closer's calls, one after the other; answers what it was told by those that committed. */
+async function closer(client: postgres.Sql, plan: readonly Call[], attempts: readonly AttemptRef[]): Promise<Told[]> {
+  const engine = new SqlEngine(toSql(client))
+  const told: Told[] = []
+  for (const { items, rollsBack, beats } of plan) {
+    const batch = items.map(({ nth, outcome }) => ({ ...ref(attempts[nth] as AttemptRef), outcome }))
+    if (beats) await database.engine.heartbeat(batch.map(item => ({ ...item, timeoutSeconds: 60 })))
+    if (rollsBack) await client`begin`
+    const closing = engine.close(batch)
+    const beat = beats && database.engine.heartbeat(batch.toReversed().map(item => ({ ...item, timeoutSeconds: 60 })))
+    const closed = await closing
+    if (rollsBack) await client`rollback`
+    else told.push(...closed.map((answer, n) => ({ ...answer, id: batch[n]?.id ?? '' })))
+    await beat
+  }
+  return told
+}
+
+/** What follows from the outcomes, as the tables have it. */
+const consequences = () => database.sql<Consequence[]>`
+  select o.id, o.state,
+    (select count(*)::int from millrace.outcome_log x where x.id = o.id) as outcomes,
+    (select count(*)::int from millrace.deferred d where d.id = o.id and d.attempt = 2)
+      + (select count(*)::int from millrace.job_log j where j.id = o.id and j.attempt = 2) as retries,
+    (select count(*)::int from millrace.job_log w where w.kind = 'millrace.webhook'
+      and (w.payload #>> '{event,data,job_id}')::bigint = o.id) as deliveries
+  from millrace.outcome_log o`
+
+interface Consequence {
+  readonly id: string
+  readonly state: string
+  readonly outcomes: number
+  readonly retries: number
+  readonly deliveries: number
+}
+
+const STATES: Record<string, string> = { c: 'completed', f: 'failed', r: 'retryable', s: 'available' }
+
+function check(told: readonly Told[], rows: readonly Consequence[]): void {
+  const recorded = new Map(rows.map(row => [row.id, row]))
+  for (const [id, answers] of Map.groupBy(told, ({ id }) => id)) {
+    expect(answers.filter(({ fresh }) => fresh).length, 'fresh answers of an attempt').toBe(1)
+    expect(new Set(answers.map(({ state }) => state)), 'one state for everybody').toEqual(
+      new Set([STATES[recorded.get(id)?.state ?? '']]),
+    )
+  }
+  for (const { id, state, ...counts } of rows) {
+    const goesOn = state === 'r' || state === 's'
+    const expected = { outcomes: 1, retries: goesOn ? 1 : 0, deliveries: goesOn ? 0 : 1 }
+    expect(counts, `job ${id}, ${state}`).toEqual(expected)
+  }
+  expect(new Set(told.map(({ id }) => id)).size).toBe(rows.length)
+}
+
+it('record one outcome for each attempt, tell everybody the same, and act upon it once', async () => {
+  const clients = await database.connections(CLOSERS)
+  await fc.assert(
+    fc.asyncProperty(plans, async plan => {
+      await database.empty()
+      await database.sql`
+        insert into millrace.subscription (name, events, url, secret, source)
+        values ('all', '{completed,failed}', 'https://a.example', 's', 'test')`
+      await enqueue(database.sql, ATTEMPTS)
+      const attempts = await claimAll(database)
+      const told = await Promise.all(clients.map((client, n) => closer(client, plan[n] ?? [], attempts)))
+      check(told.flat(), await consequences())
+    }),
+    { numRuns: 100, interruptAfterTimeLimit: 6_000, markInterruptAsFailure: false },
+  )
+})
