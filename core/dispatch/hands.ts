@@ -37,7 +37,7 @@ export class Hands {
     let waiting = 0
     for (const jobs of this.#waiting.values()) if (jobs < this.#ahead) waiting += jobs
     const wanted = Math.min(2 * this.#ahead - waiting, this.#batch, this.#most - this.#jobs)
-    return wanted >= Math.min(this.#ahead / 2, this.#most / 2) ? Math.floor(wanted) : 0
+    return wanted >= Math.min(this.#ahead / 2, this.#most / 2, this.#batch) ? Math.floor(wanted) : 0
   }
 
   /** Resolves when there may be room, or after a second. */

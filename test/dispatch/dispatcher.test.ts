@@ -79,6 +79,18 @@ test('nothing more is claimed while the hands are full', async () => {
   expect(fn.mostAtOnce).toBeLessThanOrEqual(20)
 })
 
+test.each([1, 3, 20])('work gets done in batches of %i', async batch => {
+  const database = workOn(shared)
+  const fn = await startFunctionServer()
+  const kind = `batches_${batch}`
+  await database.declare([{ name: kind, target: { url: fn.url, mode: 'sync' } }], [], kind)
+  await database.enqueueMany(kind, 2 * batch + 1)
+  const work = await database.maintain({ batch })
+  await work.events.until({ type: 'closed', kind, state: 'completed' }, 2 * batch + 1)
+  for (const claim of work.events.of({ type: 'claimed' }))
+    expect(claim).toMatchObject({ jobs: expect.toSatisfy(jobs => jobs <= batch) })
+})
+
 test('with few hands, too, a slow target does not hold up another queue', async () => {
   const database = await freshDatabase()
   const { fn: slow, release } = await heldFunction()
