@@ -14,7 +14,7 @@ http     jobs dispatched over HTTP to a function in another process, beside the 
   --mode MODE      sync (default) or callback
 both
   --seconds N      how long each phase enqueues or calls (10)
-  --database-url   a server to use instead of an embedded one with durability on (default: $BENCH_DATABASE_URL)
+  --database-url   a server to use instead of an embedded one with durability on (default: $DATABASE_URL)
   --json           one line of JSON`
 
 const { values, positionals } = parseArgs({
@@ -44,7 +44,7 @@ interface Figures {
   readonly doubled: number
 }
 
-const figures = await withBenchDatabase<Figures>(values['database-url'] ?? process.env.BENCH_DATABASE_URL, url =>
+const figures = await withBenchDatabase<Figures>(values['database-url'] ?? process.env.DATABASE_URL, url =>
   what === 'engine'
     ? benchEngine(url, { seconds, pinned: values.pinned, progress })
     : benchHttp(url, { seconds, mode, progress }),

@@ -52,7 +52,6 @@ async function phase(url: string, seconds: number) {
 async function traffic(url: string, seconds: number) {
   const sql = postgresSql(url, { max: PRODUCERS + CONSUMERS, applicationName: 'millrace bench' })
   const engine = new SqlEngine(sql)
-  const runtime = await engine.runtimeStart('bench')
   await sql.query('select millrace.sync_manifest($1::text::jsonb)', [MANIFEST])
   const count = { enqueued: 0, closed: 0, doubled: 0, statements: 0 }
   const seen = new Set<string>()
@@ -70,6 +69,7 @@ async function traffic(url: string, seconds: number) {
     }
   }
   const consume = async () => {
+    const runtime = await engine.runtimeStart('bench')
     while (!stop || count.closed < count.enqueued) {
       const jobs = await engine.claim(runtime, BATCH)
       count.statements++

@@ -1,5 +1,6 @@
--- Claims up to `max_jobs` jobs for a dispatcher, from all queues but `except_queues` (a JSON array): lanes of the first priority first, in each lane the oldest segment
--- first and then in the order of (xid, id). The claim is on record, durably, before the caller sees a job.
+-- Claims up to `max_jobs` jobs for a dispatcher, from all queues but `except_queues` (a JSON array): lanes of the first
+-- priority first, in each lane the oldest segment first and then in the order of (xid, id). The claim is on record,
+-- durably, before the caller sees a job.
 --
 -- A lane's cursor is its newest claim_log row. Its window is what is visible in `cur` but not in `prev`: rows of
 -- transactions that began after `prev`, and rows of those that were in progress then and have committed since. When a
@@ -23,10 +24,19 @@ declare
   wanted int := max_jobs;
   got int;
 begin
-  for place in
+  for place in -- where something seems to be beyond the cursor; what really is, only the lane's lock lets us say
     select l.id as lane, l.queue, l.priority, s.number as segment, (s.number % 8)::smallint as slot
     from (select distinct on (id) id, queue, priority, random() as turn from millrace.lane) l cross join millrace.segment s
-    where except_queues is null or not except_queues ? l.queue
+    left join lateral (
+      select c.cur, c.last_id from millrace.claim_log c
+      where c.slot = (s.number % 8)::smallint and c.lane = l.id order by c.n desc limit 1
+    ) c on true
+    where (except_queues is null or not except_queues ? l.queue)
+      and (c.last_id is not null
+        or exists (select from millrace.job_log j where j.slot = (s.number % 8)::smallint and j.lane = l.id
+          and j.xid >= coalesce(pg_snapshot_xmax(c.cur), '0'))
+        or exists (select from millrace.job_log j where j.slot = (s.number % 8)::smallint and j.lane = l.id
+          and j.xid = any (array(select pg_snapshot_xip(c.cur)))))
     order by l.priority, l.turn, s.number
   loop
     continue when not pg_try_advisory_xact_lock(place.lane);
