@@ -166,11 +166,10 @@ export class SqlEngine implements CallbackStore {
 
   /** Retries attempts that nobody will close any more; answers how many. */
   async rescue(max: number): Promise<{ parked: number; lost: number }> {
-    const [row] = await this.#query<{ parked: number; lost: number }>(
-      `select ${this.#schema}.rescue_parked($1::text::int) as parked, ${this.#schema}.rescue_lost($1::text::int) as lost`,
-      [max],
-    )
-    return row ?? { parked: 0, lost: 0 }
+    // Two transactions, so that they do not lock attempts in an order of their own.
+    const count = async (verb: 'rescue_parked' | 'rescue_lost') =>
+      (await this.#query<{ n: number }>(`select ${this.#schema}.${verb}($1::text::int) as n`, [max]))[0]?.n ?? 0
+    return { parked: await count('rescue_parked'), lost: await count('rescue_lost') }
   }
 
   /** One job by its id; undefined when there is none (any more). */

@@ -46,10 +46,11 @@ begin
     perform millrace.notify_subscribers(segments, ids, attempts, won);
   end if;
   if won is not null and exists (select from millrace.attempt_state) then
-    -- Locked in the order in which heartbeat does it.
-    perform from millrace.attempt_state a join unnest(won) w on a.id = ids[w] and a.attempt = attempts[w]
-    order by a.id, a.attempt for update of a;
-    delete from millrace.attempt_state a using unnest(won) w where a.id = ids[w] and a.attempt = attempts[w];
+    delete from millrace.attempt_state a using (
+      select l.id, l.attempt from unnest(won) w join millrace.attempt_state l on l.id = ids[w] and l.attempt = attempts[w]
+      order by l.id, l.attempt for update of l -- the order in which heartbeat locks them
+    ) locked
+    where a.id = locked.id and a.attempt = locked.attempt;
   end if;
   if plain and cardinality(won) = cardinality(ids) then
     return;

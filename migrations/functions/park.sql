@@ -2,7 +2,7 @@
 -- whose callback was quicker has its outcome already; parking it changes nothing.
 create function millrace.park(segments bigint[], ids bigint[], attempts int[], timeout_seconds float8) returns void language sql as $$
   insert into millrace.park_log (deadline, slot, ids, attempts, span)
-  select now() + make_interval(secs => timeout_seconds), (u.segment % 8)::smallint, array_agg(u.id), array_agg(u.attempt),
+  select clock_timestamp() + make_interval(secs => timeout_seconds), (u.segment % 8)::smallint, array_agg(u.id), array_agg(u.attempt),
     int8range(min(u.id), max(u.id), '[]')
   from unnest(segments, ids, attempts) as u(segment, id, attempt)
   group by 2

@@ -6,7 +6,7 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   silent record;
-  swept timestamptz := now();
+  ended xid8 := pg_snapshot_xmin(pg_current_snapshot()); -- every transaction before this one has
 begin
   -- Left by a heartbeat that crossed the attempt's end.
   delete from millrace.attempt_state a where a.deadline <= now()
@@ -21,13 +21,17 @@ begin
       and p.deadline > coalesce((select done_to from millrace.sweep where name = 'parked'), '-infinity') - interval '1 minute'
       and not exists (select from millrace.attempt_state a where a.id = u.id and a.attempt = u.attempt)
       and not exists (select from millrace.outcome_log o where o.slot = p.slot and o.id = u.id and o.attempt = u.attempt)
-    union
+      and exists (select from millrace.job_log j where j.slot = p.slot and j.id = u.id and j.attempt = u.attempt) -- else it cannot be closed
+    union all
     select a.segment, a.id, a.attempt from millrace.attempt_state a where a.deadline <= now()
     limit max_jobs
   ) open_attempts;
+  -- Deadlines up to the mark are done with once every transaction from before the mark has ended: until then one of them
+  -- may still commit a park of long ago.
   if coalesce(cardinality(silent.ids), 0) < max_jobs then
-    insert into millrace.sweep as w (name, done_to) values ('parked', swept)
-    on conflict (name) do update set done_to = swept where w.done_to < swept - interval '1 minute';
+    insert into millrace.sweep as w (name, done_to, mark_at, mark_xid) values ('parked', '-infinity', now(), pg_current_xact_id())
+    on conflict (name) do update set done_to = w.mark_at, mark_at = excluded.mark_at, mark_xid = excluded.mark_xid
+      where w.mark_xid < ended and w.mark_at < excluded.mark_at - interval '30 seconds';
   end if;
   return millrace.close_silent(silent.segments, silent.ids, silent.attempts, 'callback_timeout', 'no callback and no heartbeat before the deadline');
 end $$;
@@ -36,33 +40,32 @@ create function millrace.rescue_lost(max_jobs int) returns int language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  lost bigint;
-  silent record;
-  rescued int := 0;
-begin
-  for lost in
+  lost bigint[] := array(
     select id from millrace.runtime
     where seen_at < now() - make_interval(secs => (select value from millrace.setting where name = 'runtime_lost_seconds'))
     order by id
-    for update skip locked -- its last claims are committed and seen from here on, and it makes no more
-  loop
-    select array_agg(segment) as segments, array_agg(id) as ids, array_agg(attempt) as attempts into silent from (
-      select s.number as segment, u.id, u.attempt
-      from millrace.segment s
-      join millrace.claim_log c on c.slot = (s.number % 8)::smallint and c.runtime = lost
-      cross join lateral unnest(c.ids, c.attempts) as u(id, attempt)
-      where not exists (select from millrace.outcome_log o where o.slot = c.slot and o.id = u.id and o.attempt = u.attempt)
-        and not exists (select from millrace.attempt_state a where a.id = u.id and a.attempt = u.attempt)
-        and not exists (select from millrace.park_log p where p.slot = c.slot and p.span @> u.id
-          and (u.id, u.attempt) in (select * from unnest(p.ids, p.attempts)))
-      limit max_jobs
-    ) open_attempts;
-    rescued := rescued + millrace.close_silent(silent.segments, silent.ids, silent.attempts, 'dispatcher_lost', 'the dispatcher of this attempt died');
-    if coalesce(cardinality(silent.ids), 0) < max_jobs then
-      delete from millrace.runtime where id = lost and seen_at < now() - make_interval(secs => (select value from millrace.setting where name = 'runtime_lost_seconds'));
-    end if;
-  end loop;
-  return rescued;
+    for update skip locked); -- their last claims are committed and seen from here on, and they make no more
+  silent record;
+begin
+  if lost = '{}' then
+    return 0;
+  end if;
+  select array_agg(segment) as segments, array_agg(id) as ids, array_agg(attempt) as attempts into silent from (
+    select s.number as segment, u.id, u.attempt
+    from millrace.segment s
+    join millrace.claim_log c on c.slot = (s.number % 8)::smallint and c.runtime = any (lost)
+    cross join lateral unnest(c.ids, c.attempts) as u(id, attempt)
+    where not exists (select from millrace.outcome_log o where o.slot = c.slot and o.id = u.id and o.attempt = u.attempt)
+      and not exists (select from millrace.attempt_state a where a.id = u.id and a.attempt = u.attempt)
+      and not exists (select from millrace.park_log p where p.slot = c.slot and p.span @> u.id
+        and (u.id, u.attempt) in (select * from unnest(p.ids, p.attempts)))
+    limit max_jobs
+  ) open_attempts;
+  if coalesce(cardinality(silent.ids), 0) < max_jobs then
+    delete from millrace.runtime where id = any (lost);
+  end if;
+  -- One close for all of them: two in a transaction would lock their attempts in no common order.
+  return millrace.close_silent(silent.segments, silent.ids, silent.attempts, 'dispatcher_lost', 'the dispatcher of this attempt died');
 end $$;
 
 -- The common end of both: closes as failed, retries while attempts are left, answers how many this call has closed. None

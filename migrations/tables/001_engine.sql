@@ -164,7 +164,9 @@ create table millrace.runtime (
 -- How far a periodic sweep has come, so that it need not read its past again.
 create table millrace.sweep (
   name text primary key,
-  done_to timestamptz not null
+  done_to timestamptz not null,
+  mark_at timestamptz not null, -- where done_to may go next, once every transaction up to mark_xid has ended
+  mark_xid xid8 not null
 );
 
 -- What the application's code declared ---------------------------------------------------------------------------
