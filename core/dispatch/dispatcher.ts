@@ -35,6 +35,8 @@ export interface DispatcherOptions {
 
 /** Declarations are read again after that, when they change, and for jobs whose kind has none. */
 const ROUTES_AGE_MS = 30_000
+/** Sleeps no longer than that while queues are left out, although it is told when one has room again. */
+const LEFT_OUT_MS = 1_000
 const NO_TARGET_DELAY_MS = 30_000
 /** A target that pauses for longer has its waiting jobs put back. */
 const LONGEST_PAUSE_IN_HAND_MS = 2_000
@@ -52,12 +54,14 @@ export class Dispatcher {
   /** How many jobs are in hand of each runtime id. */
   readonly #held = new Map<string, number>()
   #claiming: Promise<unknown> | undefined
+  /** How many queues the last claim left out. */
+  #leftOut = 0
   #unsure = false
   #stopping = false
 
   constructor(options: DispatcherOptions) {
     this.#options = options
-    this.#hands = new Hands(options.inHand ?? 1_000, options.batch ?? 500)
+    this.#hands = new Hands(options.inHand ?? 1_000, options.batch ?? 500, () => options.idle.nudge())
     this.#routes = new Routes(options.engine, options.ambiguitySeconds)
     this.#closer = new Closer(options.engine, options.onEvent)
   }
@@ -113,7 +117,8 @@ export class Dispatcher {
       try {
         if (this.#unsure) await this.#renewRuntime()
         if ((await this.runOnce(runtime())) > 0) await idle.worked()
-        else if (!this.#stopping) await idle.rest()
+        else if (this.#hands.crowded().length < this.#leftOut) continue
+        else if (!this.#stopping) await idle.rest(this.#leftOut > 0 ? LEFT_OUT_MS : undefined)
         failures = 0
       } catch (error) {
         onEvent({ type: 'error', during: 'claim', error })
@@ -141,6 +146,7 @@ export class Dispatcher {
 
   async #claim(runtime: string, room: number): Promise<ClaimedJob[]> {
     const crowded = this.#hands.crowded()
+    this.#leftOut = crowded.length
     this.#unsure = true
     const jobs = await this.#hands.claim(() => this.#options.engine.claim(runtime, room, crowded))
     this.#unsure = false
@@ -219,7 +225,8 @@ export class Dispatcher {
     const { id, kind, attempt } = job
     if (verdict.do === 'close') return this.#close(job, verdict.outcome)
     await this.#closer.park(job, verdict.timeoutSeconds)
-    this.#options.onEvent({ type: 'parked', job: id, kind, attempt })
+    const { code } = verdict
+    this.#options.onEvent({ type: 'parked', job: id, kind, attempt, ...(code !== undefined && { code }) })
   }
 
   async #close(job: ClaimedJob, outcome: Outcome): Promise<void> {

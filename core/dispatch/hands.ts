@@ -13,14 +13,16 @@ export class Hands {
   readonly #most: number
   readonly #batch: number
   readonly #least: number
+  readonly #onRoomInQueue: () => void
   readonly #room = new Signal()
   readonly #waiting = new Map<string, number>()
   #jobs = 0
   #begun = 0
   #ahead: number
 
-  /** At most `most` jobs in hand, claimed in batches of at most `batch`. */
-  constructor(most: number, batch: number) {
+  /** At most `most` jobs in hand, claimed in batches of at most `batch`. Tells when a crowded queue no longer is. */
+  constructor(most: number, batch: number, onRoomInQueue: () => void) {
+    this.#onRoomInQueue = onRoomInQueue
     this.#most = most
     this.#batch = batch
     this.#least = Math.max(1, Math.min(LEAST_AHEAD, Math.floor(most / 4)))
@@ -65,6 +67,7 @@ export class Hands {
 
   waitsNoMore(queue: string): void {
     const jobs = (this.#waiting.get(queue) ?? 0) - 1
+    if (jobs < this.#ahead && jobs + 1 >= this.#ahead) this.#onRoomInQueue()
     if (jobs <= 0) this.#waiting.delete(queue)
     else this.#waiting.set(queue, jobs)
     this.#begun++

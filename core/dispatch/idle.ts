@@ -58,17 +58,22 @@ export class Idle {
     this.#signal.notify()
   }
 
+  /** There may be room for work that was left where it was: look now. */
+  nudge(): void {
+    this.#signal.notify()
+  }
+
   /** A look found work. */
   async worked(): Promise<void> {
     this.#lastWork = performance.now()
     if (this.#inStorm()) await this.#lowerFlag()
   }
 
-  /** A look found nothing. Resolves when it is worth looking again. */
-  async rest(): Promise<void> {
+  /** A look found nothing. Resolves when it is worth looking again, and after `mostMs` at the latest. */
+  async rest(mostMs = FALLBACK_MS): Promise<void> {
     const emptyFor = performance.now() - this.#lastWork
     if (this.#inStorm()) await this.#lowerFlag()
-    else if (this.#asleep) await this.#signal.wait(FALLBACK_MS)
+    else if (this.#asleep) await this.#signal.wait(Math.min(mostMs, FALLBACK_MS))
     else if (this.#horizon !== undefined) await this.#fallAsleep(this.#horizon, emptyFor)
     else if (this.#listening && emptyFor > this.#graceMs) await this.#raiseFlag()
     else await this.#signal.wait(pollDelay(emptyFor))

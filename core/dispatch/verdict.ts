@@ -20,7 +20,7 @@ export interface DispatchRules {
 export type Verdict =
   | { readonly do: 'close'; readonly outcome: Outcome; readonly throttleMs?: number | undefined }
   /** Accepted, or perhaps accepted: a callback is due within that time. */
-  | { readonly do: 'park'; readonly timeoutSeconds: number }
+  | { readonly do: 'park'; readonly timeoutSeconds: number; readonly code?: string }
 
 /** A throttled target that names no time gets this one, with as much jitter. */
 const THROTTLE_MS = 2_000
@@ -58,7 +58,8 @@ export function verdictOn(answer: Answer, rules: DispatchRules, now: number): Ve
 /** What it means that there was no answer: never final, and in callback mode open if the function may be at work. */
 export function verdictOnFailure(error: TransportError, rules: DispatchRules): Verdict {
   if (error.sent && rules.mode === 'callback') {
-    return { do: 'park', timeoutSeconds: Math.min(rules.ambiguitySeconds, rules.callbackTimeoutSeconds) }
+    const timeoutSeconds = Math.min(rules.ambiguitySeconds, rules.callbackTimeoutSeconds)
+    return { do: 'park', timeoutSeconds, code: error.code }
   }
   if (error.code === 'aborted') return { do: 'close', outcome: { kind: 'released' } }
   return {

@@ -91,6 +91,11 @@ begin
       raise exception 'millrace: runtime % was given up or never started', runtime using errcode = 'object_not_in_prerequisite_state';
     end if;
   end if;
+  if wanted = 0 then
+    -- Most likely there is more than this dispatcher has taken. One that was woken with it, met its lock and found
+    -- nothing sleeps again, and would go on sleeping while this one has its hands full.
+    perform millrace.wake();
+  end if;
 end $$;
 
 -- What is visible of other transactions. A snapshot does not list its own transaction as in progress; here it has to be,

@@ -9,8 +9,10 @@ create function millrace.runtime_beat(runtime bigint) returns boolean language s
   with beat as (update millrace.runtime set seen_at = now() where id = runtime_beat.runtime returning 1) select exists (select from beat)
 $$;
 
+-- Another one looks for work that came while this one had its last look.
 create function millrace.runtime_stop(runtime bigint) returns void language sql as $$
-  delete from millrace.runtime where id = runtime_stop.runtime
+  delete from millrace.runtime where id = runtime_stop.runtime;
+  select millrace.wake()
 $$;
 
 -- Raises or lowers the flag that asks enqueue for notifications. After raising it a dispatcher may sleep only once

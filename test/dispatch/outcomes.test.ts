@@ -170,7 +170,7 @@ describe('no answer', () => {
       await database.declare([{ name: 'work', target: { url: fn.url, requestTimeoutSeconds: 0.1 } }])
       const id = await database.enqueue('work')
       const work = await database.maintain({ callbackUrl: ingress.url })
-      await work.events.until({ type: 'parked', job: id })
+      await work.events.until({ type: 'parked', job: id, code: 'timeout' })
       expect(await database.job(id)).toMatchObject({ state: 'waiting_external', attempt: 1 })
       const answer = await callBack(await fn.received.first({}), 'complete', { payload: 7 })
       expect(answer).toMatchObject({ status: 200, body: { state: 'completed' } })
