@@ -85,6 +85,14 @@ export async function enqueue(
   return rows.map(({ id }) => id)
 }
 
+/** Enqueues many jobs without answering their ids. */
+export async function enqueueBulk(sql: Client, count: number): Promise<void> {
+  await sql`
+    select count(*) from (
+      select jsonb_agg('{"kind": "resize"}'::jsonb) as jobs from generate_series(1, ${count}) n group by n / 1000
+    ) batches cross join lateral millrace.enqueue_many(jobs)`
+}
+
 /** Claims on a connection of the caller's choice, so that it can be part of a transaction. */
 export async function claim(sql: Client, runtime: string, max: number): Promise<string[]> {
   const rows = await sql<{ id: string }[]>`select id from millrace.claim(${runtime}, ${max})`
