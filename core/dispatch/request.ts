@@ -19,6 +19,9 @@ export interface Sender {
   readonly compatible: boolean
 }
 
+/** Timers hold 32 bits of milliseconds, and fire at once when they are given more. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
 const USER_AGENT = 'millrace/0.1'
 
 /** The whole request for one attempt. `now` in milliseconds. */
@@ -36,7 +39,7 @@ export function requestFor(
     path: route.path,
     headers: { 'user-agent': USER_AGENT, ...route.headers, ...headers },
     body,
-    timeoutMs: route.requestTimeoutSeconds * 1000,
+    timeoutMs: Math.min(LONGEST_TIMER_MS, route.requestTimeoutSeconds * 1000),
     signal,
   }
 }

@@ -108,9 +108,14 @@ export class Maintenance {
     await this.#dispatching
     await draining
     await Promise.all(this.#loops.map(loop => loop.stop()))
-    await this.#unlisten?.()
+    await this.#signOff().catch(error => this.#failed('sign off', error))
+  }
+
+  /** Where it fails, rescue does it later. */
+  async #signOff(): Promise<void> {
     // With jobs on record that were never seen here, the row has to stay, for rescue to find them.
     if (!this.#dispatcher.unsure) await this.#engine.runtimeStop(this.#runtime)
+    await this.#unlisten?.()
   }
 
   async #register(): Promise<void> {

@@ -162,6 +162,17 @@ describe('no answer', () => {
     })
   })
 
+  test('the longest time-out that can be declared, longer than timers can be, is no short one', async () => {
+    const database = await freshDatabase()
+    const fn = await startFunctionServer()
+    await database.declare([
+      { name: 'work', target: { url: fn.url, mode: 'sync', requestTimeoutSeconds: 30 * 86_400 } },
+    ])
+    const work = await database.maintain()
+    await work.closed(await database.enqueue('work'), 'completed')
+    expect(fn.received.all).toHaveLength(1)
+  })
+
   describe('callback mode: the function may be at work, so the attempt stays open for the ambiguity window', () => {
     test('a function that did accept it can still close it', async () => {
       const database = await freshDatabase()

@@ -7,6 +7,7 @@ import { startCli } from '../support/cli.ts'
 import { callBack, type Received, send, startFunctionServer } from '../support/function-server.ts'
 import { keyring, startIngress } from '../support/ingress.ts'
 import { freshDatabase } from '../support/maintenance.ts'
+import { startProxy } from '../support/maintenance-proxy.ts'
 
 /** `millrace maintain` as a process of its own. */
 async function maintainProcess(url: string, ...options: string[]) {
@@ -94,6 +95,17 @@ describe('SIGTERM', () => {
     expect(await closed).toBe(0)
     expect(await database.sql`select id from millrace.runtime`).toEqual([])
   })
+})
+
+test('a process that ends while the database is away ends all the same; what it leaves is found by rescue', async () => {
+  const database = await freshDatabase()
+  const proxy = await startProxy(database.url)
+  const work = await database.maintain({ listen: true, databaseUrl: proxy.url })
+  await work.events.until({ type: 'asleep' })
+  proxy.refuse()
+  await work.stop()
+  expect(work.events.of({ type: 'error' })).not.toEqual([])
+  expect(await database.sql`select id from millrace.runtime`).toHaveLength(1)
 })
 
 test('SIGKILL: another one rescues what was in hand, which costs those attempts, and nothing is lost', async () => {
