@@ -4,10 +4,14 @@ import { toSql } from 'millrace'
 import { generateWebhookSecret, verifyWebhook } from 'millrace/protocol'
 import { describe, expect, test } from 'vitest'
 import { SqlEngine } from '../../core/sql-engine.ts'
+import { useDatabase } from '../support/database.ts'
 import { callBack, startFunctionServer } from '../support/function-server.ts'
 import { startIngress } from '../support/ingress.ts'
-import { freshDatabase } from '../support/maintenance.ts'
+import { freshDatabase, workOn } from '../support/maintenance.ts'
 import { startWebhookEndpoint } from '../support/webhook-endpoint.ts'
+
+/** Each test declares anew what is in it, and leaves no job behind. */
+const shared = useDatabase()
 
 const secret = generateWebhookSecret()
 
@@ -19,7 +23,7 @@ const obedient = () =>
   })
 
 test('a delivery says what became of the job, and the stock library verifies it', async () => {
-  const database = await freshDatabase()
+  const database = workOn(shared)
   const [fn, shop] = [await obedient(), await startWebhookEndpoint(secret)]
   await database.declare(
     [{ name: 'render', queue: 'printing', target: { url: fn.url, mode: 'sync' } }],
@@ -53,7 +57,7 @@ test('a delivery says what became of the job, and the stock library verifies it'
 })
 
 test('a failed job carries its error', async () => {
-  const database = await freshDatabase()
+  const database = workOn(shared)
   const [fn, shop] = [await obedient(), await startWebhookEndpoint(secret)]
   await database.declare(
     [{ name: 'render', target: { url: fn.url, mode: 'sync' } }],
@@ -69,7 +73,7 @@ test('a failed job carries its error', async () => {
 })
 
 test('attempts that are retried are not heard of; the end is, once', async () => {
-  const database = await freshDatabase()
+  const database = workOn(shared)
   const fn = await startFunctionServer((_, nth) => (nth < 3 ? { status: 500 } : {}))
   const shop = await startWebhookEndpoint(secret)
   await database.declare(
@@ -83,7 +87,7 @@ test('attempts that are retried are not heard of; the end is, once', async () =>
 })
 
 test("numbers of the job's arguments arrive as they were, however large", async () => {
-  const database = await freshDatabase()
+  const database = workOn(shared)
   const [fn, shop] = [await obedient(), await startWebhookEndpoint(secret)]
   await database.declare(
     [{ name: 'render', target: { url: fn.url, mode: 'sync' } }],
@@ -98,7 +102,7 @@ test("numbers of the job's arguments arrive as they were, however large", async 
 
 describe('retries', () => {
   test('keep id and body, so that the receiver can tell a repetition, and are signed anew', async () => {
-    const database = await freshDatabase()
+    const database = workOn(shared)
     const again = { status: 500, headers: { 'retry-after': '1' } }
     const [fn, shop] = [await obedient(), await startWebhookEndpoint(secret, nth => (nth < 2 ? again : undefined))]
     await database.declare(
@@ -128,7 +132,7 @@ describe('retries', () => {
   })
 
   test('end with a 410: nobody wants them any more', async () => {
-    const database = await freshDatabase()
+    const database = workOn(shared)
     const [fn, shop] = [await obedient(), await startWebhookEndpoint(secret, () => ({ status: 410 }))]
     await database.declare(
       [{ name: 'render', target: { url: fn.url, mode: 'sync' } }],
@@ -141,7 +145,7 @@ describe('retries', () => {
   })
 
   test('end when the subscription is gone', async () => {
-    const database = await freshDatabase()
+    const database = workOn(shared)
     const [fn, shop] = [await obedient(), await startWebhookEndpoint(secret, () => ({ status: 500 }))]
     const kinds = [{ name: 'render', target: { url: fn.url, mode: 'sync' } }] as const
     await database.declare(kinds, [{ name: 'shop', url: shop.url, secret }])
@@ -201,7 +205,7 @@ describe('who hears what', () => {
 
 describe('a delivery is put down in the transaction that closes the attempt', () => {
   test('whoever closes it: here the callback ingress', async () => {
-    const database = await freshDatabase()
+    const database = workOn(shared)
     const fn = await startFunctionServer(() => ({ status: 202 }))
     const shop = await startWebhookEndpoint(secret)
     const ingress = await startIngress(toSql(database.sql))

@@ -14,11 +14,14 @@ import {
 import { deriveDispatchKeyring, formatKeyring, generateWebhookSecret } from 'millrace/protocol'
 import * as v from 'valibot'
 import { expect, onTestFinished, test } from 'vitest'
+import { useDatabase } from '../support/database.ts'
 import { listen } from '../support/http-server.ts'
 import { keyring, startIngress } from '../support/ingress.ts'
-import { freshDatabase } from '../support/maintenance.ts'
+import { workOn } from '../support/maintenance.ts'
 import { Recorder } from '../support/maintenance-recorder.ts'
 import { startWebhookEndpoint } from '../support/webhook-endpoint.ts'
+
+const shared = useDatabase()
 
 const resize = defineKind({ name: 'resize', args: v.object({ width: v.number() }) })
 
@@ -34,7 +37,7 @@ interface ChainOptions {
 /** Everything there is, with one function of the kind `resize`; answers once all of it runs. */
 async function chain(run: (args: { width: number }, job: Job) => unknown, options: ChainOptions) {
   const { mode, timeoutSeconds = 30, maxAttempts = 5, heartbeatSeconds } = options
-  const database = await freshDatabase()
+  const database = workOn(shared)
   const finished = new Recorder<ReceiverEvent>()
   const handlers: Handler[] = [handle(resize, run)]
   const receiver = serve({

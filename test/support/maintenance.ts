@@ -102,7 +102,7 @@ export async function startMaintenance(url: string, { listen = false, wrap = sam
   const stop = (timeoutMs = 2_000) => {
     stopping ??= maintenance.stop(timeoutMs).finally(async () => {
       await transport.end()
-      await connections.end()
+      await connections.end(1)
     })
     return stopping
   }
