@@ -10,7 +10,7 @@ returns table (
   segment bigint, id bigint, attempt int, max_attempts int, kind text, queue text, priority smallint,
   args text, metadata text, progress text, enqueued_at timestamptz
 ) language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   place record;
@@ -53,10 +53,12 @@ begin
       from_id := case when from_xid > last_xid then -1 else last_id end;
       return query
       with batch as materialized (
-        (select j.* from millrace.job_log j
-         where j.slot = place.slot and j.lane = place.lane
-           and j.xid = any (array(select x from pg_snapshot_xip(prev) x where pg_visible_in_snapshot(x, cur)))
-           and (j.xid, j.id) > (last_xid, last_id)
+        (select j.* from pg_snapshot_xip(prev) x cross join lateral ( -- one range of the index each, on every version
+           select j.* from millrace.job_log j
+           where j.slot = place.slot and j.lane = place.lane and j.xid = x
+             and j.id > case when x = last_xid then last_id else -1 end
+           order by j.id limit wanted) j
+         where x >= last_xid and pg_visible_in_snapshot(x, cur)
          order by j.xid, j.id limit wanted)
         union all
         (select j.* from millrace.job_log j

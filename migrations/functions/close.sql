@@ -10,7 +10,7 @@
 -- r, s, x as in outcome_log or null for an attempt that does not exist (any more), fresh tells whether this call closed it.
 create function millrace.close(segments bigint[], ids bigint[], attempts int[], outcomes text[], details jsonb default null)
 returns table (nth bigint, state "char", fresh boolean, result text) language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   plain boolean := 'completed' = all (outcomes);
@@ -52,7 +52,7 @@ end $$;
 -- is closed twice. So a batch of one segment, of whose jobs no end is on record yet, goes in plainly; should somebody be
 -- quicker with one of them all the same, that is undone and done carefully.
 create function millrace.fence(segments bigint[], ids bigint[], attempts int[], verdicts "char"[], details jsonb) returns bigint[] language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   only_slot smallint := (segments[1] % 8)::smallint;
@@ -95,7 +95,7 @@ $$;
 
 -- The part of close that decides how each attempt ends: c, f, r, s as in outcome_log, null for one that does not exist.
 create function millrace.verdicts(segments bigint[], ids bigint[], attempts int[], outcomes text[], details jsonb) returns "char"[] language sql stable
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
   select array_agg((case
       when u.outcome = 'completed' then 'c'
       when j.id is null then null
@@ -113,7 +113,7 @@ $$;
 create function millrace.requeue(
   segments bigint[], ids bigint[], attempts int[], outcomes text[], details jsonb, verdicts "char"[], won bigint[]
 ) returns void language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   with again as (

@@ -2,7 +2,7 @@
 -- is {kind, args, queue?, priority?, run_at?, delay_seconds?, max_attempts?, tags?, metadata?}.
 -- What a call leaves out comes from the kind's declaration, else from the settings.
 create function millrace.enqueue_many(jobs jsonb) returns setof bigint language plpgsql
-set plan_cache_mode = force_generic_plan as $$
+set jit = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
   defaults jsonb := (select jsonb_object_agg(name, value) from millrace.setting);

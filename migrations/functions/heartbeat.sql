@@ -3,7 +3,7 @@
 -- outcome (c, f, r, s, x), p for an open one, null where there is no such attempt (any more).
 create function millrace.heartbeat(segments bigint[], ids bigint[], attempts int[], timeout_seconds float8[], progress jsonb default null)
 returns table (nth bigint, state "char") language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   return query

@@ -1,6 +1,6 @@
 -- One job as users see it, or null: its state derived from the logs, its arguments, attempts, errors and result.
 create function millrace.job(id bigint) returns jsonb language plpgsql stable
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   j record;
@@ -39,7 +39,7 @@ end $$;
 -- The state of an attempt in the log that has no outcome: available until its lane's cursor has passed it, then running,
 -- or waiting_external once a function has accepted it.
 create function millrace.open_state(slot smallint, lane bigint, xid xid8, id bigint, attempt int) returns text language plpgsql stable
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   c record;

@@ -1,7 +1,7 @@
 -- Completion webhooks: a delivery, which is a job of a built-in kind, for each subscription to the end of each of the
 -- given attempts. Called by close, in its transaction. Deliveries have no subscribers of their own.
 create function millrace.notify_subscribers(segments bigint[], ids bigint[], attempts int[], won bigint[]) returns void language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   insert into millrace.job_log (id, lane, max_attempts, slot, kind, payload)

@@ -2,7 +2,7 @@
 -- parked ones past their deadline, ones whose heartbeats stopped, and ones of a dispatcher that died. Answers how many.
 
 create function millrace.rescue_parked(max_jobs int) returns int language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   silent record;
@@ -37,7 +37,7 @@ begin
 end $$;
 
 create function millrace.rescue_lost(max_jobs int) returns int language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   lost bigint[] := array(

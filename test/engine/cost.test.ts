@@ -82,3 +82,11 @@ describe('the pages that a claim touches', () => {
     expect(held).toBeLessThan(1.5 * without)
   })
 })
+
+it('functions that forbid the planner a way are never compiled: the price it puts on that would have each call compiled', async () => {
+  const forbidding = await database.sql<{ name: string; jit: boolean }[]>`
+    select proname as name, 'jit=off' = any (proconfig) as jit from pg_proc
+    where pronamespace = 'millrace'::regnamespace and array_to_string(proconfig, ' ') like '%enable_%'`
+  expect(forbidding.map(({ name }) => name)).toContain('claim')
+  expect(forbidding.filter(({ jit }) => !jit)).toEqual([])
+})
