@@ -49,7 +49,8 @@ export class Gate {
   }
 
   throttled(pauseMs: number, now: number): void {
-    this.#limit = Math.max(1, this.#limit / 2)
+    // The answers of one burst are one complaint.
+    if (this.pausedFor(now) === 0) this.#limit = Math.max(1, this.#limit / 2)
     this.#pausedUntil = Math.max(this.#pausedUntil, now + pauseMs)
   }
 

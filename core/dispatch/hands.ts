@@ -57,7 +57,8 @@ export class Hands {
     const before = this.#begun
     const jobs = await work()
     this.#jobs += jobs.length
-    this.#ahead = Math.max(this.#least, this.#begun - before, this.#ahead * 0.9)
+    const paced = Math.max(this.#begun - before, this.#ahead * 0.9)
+    this.#ahead = Math.max(this.#least, Math.min(paced, this.#most / 4))
     return jobs
   }
 

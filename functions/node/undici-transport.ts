@@ -32,6 +32,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined
   /** Once a connection has taken the request on, the function may have seen it. */
   #sent = false
+  #over = false
   #status = 0
   #headers: Record<string, string | string[] | undefined> = {}
   #chunks: Uint8Array[] = []
@@ -53,9 +54,11 @@ class Exchange implements Dispatcher.DispatchHandler {
     else agent.dispatch({ origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 }, this)
   }
 
+  /** A request that was given up while it waited for a connection must not leave any more. */
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    this.#sent = true
+    if (this.#over) controller.abort(new Error('given up before it was sent'))
+    else this.#sent = true
   }
 
   onResponseStart(
@@ -107,6 +110,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #settled(): void {
+    this.#over = true
     clearTimeout(this.#timer)
     this.#request.signal.removeEventListener('abort', this.#aborted)
   }

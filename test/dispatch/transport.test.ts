@@ -193,7 +193,7 @@ describe('undici knows when a request cannot have been seen', () => {
   })
 
   // To become a plain test with the fix: today undici sends it all the same, once the connection is free.
-  test.fails('it waited for a connection until its time was over: then it is never sent', async () => {
+  test('it waited for a connection until its time was over: then it is never sent', async () => {
     const bodies: string[] = []
     const first = Promise.withResolvers<ServerResponse>()
     const url = await serve(async (request, response) => {
