@@ -1,4 +1,4 @@
-// The engine alone: producers enqueue batches of 100, consumers claim and close batches of 100, each job individually.
+// The engine alone: producers enqueue batches of 100, consumers claim and close up to 500 as the dispatcher does, each job individually.
 
 import postgres from 'postgres'
 import { SqlEngine } from '../core/sql-engine.ts'
@@ -7,6 +7,8 @@ import { measured, withFreshSchema } from './database.ts'
 
 const LANES = 4
 const BATCH = 100
+/** The dispatcher's own default. */
+const CLAIM = 500
 const PRODUCERS = 2
 const CONSUMERS = 3
 const MAX_BACKLOG = 20_000
@@ -71,7 +73,7 @@ async function traffic(url: string, seconds: number) {
   const consume = async () => {
     const runtime = await engine.runtimeStart('bench')
     while (!stop || count.closed < count.enqueued) {
-      const jobs = await engine.claim(runtime, BATCH)
+      const jobs = await engine.claim(runtime, CLAIM)
       count.statements++
       if (jobs.length === 0) {
         await pause(1)

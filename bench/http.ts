@@ -1,7 +1,8 @@
 // The dispatcher over HTTP, beside the same client and the same function server without a queue.
 
+import { requestFor } from '../core/dispatch/request.ts'
 import { Maintenance } from '../core/maintenance.ts'
-import { formatKeyring, generateKeyring } from '../core/protocol.ts'
+import { formatKeyring, generateKeyring, parseKeyring } from '../core/protocol.ts'
 import type { Sql } from '../core/sql.ts'
 import { type PostgresSql, postgresSql } from '../functions/node/postgres-sql.ts'
 import { undiciTransport } from '../functions/node/undici-transport.ts'
@@ -24,6 +25,7 @@ const CONCURRENCY = 64
 /** More than can be done, so that the queue never runs dry. */
 const BACKLOG_PER_SECOND = { sync: 40_000, callback: 20_000 }
 const BATCH = 1_000
+const ROUNDS = 4
 
 export function benchHttp(serverUrl: string, { seconds, mode, progress }: HttpOptions) {
   return withFreshSchema(serverUrl, async url => {
@@ -33,23 +35,22 @@ export function benchHttp(serverUrl: string, { seconds, mode, progress }: HttpOp
     const servers = { functionUrl: functions.url, callbackUrl: ingress.url }
     const sql = postgresSql(url, { max: 5 })
     try {
-      progress(`the bare loop of calls: ${seconds} s`)
-      const bareLoopPerSecond = await bareLoop(servers, mode, seconds)
       const jobs = Math.ceil((seconds * BACKLOG_PER_SECOND[mode]) / BATCH) * BATCH
+      progress(`enqueueing a backlog of ${jobs} jobs`)
       const backlog = await measured(url, () => enqueue(sql, servers, mode, jobs))
-      progress(`a backlog of ${jobs} jobs through Millrace: ${seconds} s`)
-      const run = await measured(url, () => dispatch(sql, servers, keyring, { seconds, jobs }))
-      const jobsPerSecond = Math.round(run.completed / run.elapsed)
+      progress(`${ROUNDS} rounds of the bare loop and of Millrace, ${seconds} s each in all`)
+      const run = await measured(url, () => rounds(sql, servers, { keyring, mode, seconds: seconds / ROUNDS }))
+      const completed = await completedJobs(sql)
       return {
         bench: 'http',
         mode,
-        jobs: run.completed,
-        jobsPerSecond,
-        bareLoopPerSecond,
-        ratio: Number((jobsPerSecond / bareLoopPerSecond).toFixed(3)),
-        walBytesPerJob: Math.round(backlog.walBytes / jobs + run.walBytes / run.completedAfterDrain),
-        deadTuplesPerJob: Number((run.deadTuples / run.completedAfterDrain).toFixed(4)),
-        statementsPerJob: Number((run.statements / run.completed).toFixed(4)),
+        jobs: completed,
+        jobsPerSecond: Math.round(run.jobs / run.jobSeconds),
+        bareLoopPerSecond: Math.round(run.calls / run.callSeconds),
+        ratio: Number((run.jobs / run.jobSeconds / (run.calls / run.callSeconds)).toFixed(3)),
+        walBytesPerJob: Math.round(backlog.walBytes / jobs + run.walBytes / completed),
+        deadTuplesPerJob: Number((run.deadTuples / completed).toFixed(4)),
+        statementsPerJob: Number((run.statements / run.jobs).toFixed(4)),
         ...(await balance(sql, functions.url, jobs)),
       }
     } finally {
@@ -59,32 +60,51 @@ export function benchHttp(serverUrl: string, { seconds, mode, progress }: HttpOp
   })
 }
 
-/** The same transport and server; in callback mode each call is over once the server has posted its callback. */
-async function bareLoop({ functionUrl, callbackUrl }: Servers, mode: HttpOptions['mode'], seconds: number) {
+/** Both by turns, since a machine's speed changes from one second to the next. */
+async function rounds(sql: PostgresSql, servers: Servers, load: Load) {
+  const sum = { calls: 0, callSeconds: 0, jobs: 0, jobSeconds: 0, statements: 0 }
+  for (let round = 0; round < ROUNDS; round++) {
+    const bare = await bareLoop(servers, load)
+    sum.calls += bare.calls
+    sum.callSeconds += bare.elapsed
+    const run = await dispatch(sql, servers, load)
+    sum.jobs += run.jobs
+    sum.jobSeconds += run.elapsed
+    sum.statements += run.statements
+  }
+  return sum
+}
+
+/** The same transport, server and request; in callback mode a call is over once the server has posted its callback. */
+async function bareLoop({ functionUrl, callbackUrl }: Servers, { keyring, mode, seconds }: Load) {
   const transport = undiciTransport()
-  const end = performance.now() + seconds * 1000
+  const target = { origin: functionUrl, path: '/bare', headers: {}, requestTimeoutSeconds: 30 }
+  const rules = {
+    mode,
+    callbackTimeoutSeconds: 3600,
+    ambiguitySeconds: 60,
+    concurrency: CONCURRENCY,
+    isFinal: () => false,
+  }
+  const sender = {
+    keyring: parseKeyring(keyring),
+    callbackBase: callbackUrl,
+    callbackPrefix: '/bare',
+    compatible: true,
+  }
+  const request = requestFor(JOB, { ...target, ...rules }, sender, Date.now(), new AbortController().signal)
+  const { bare } = await readCounts(callbackUrl)
   const began = performance.now()
+  const end = began + seconds * 1000
   let calls = 0
   const loop = async () => {
-    while (performance.now() < end) {
-      calls++
-      const callback = mode === 'callback' ? { callback_id: `${calls}`, callback_url: `${callbackUrl}/bare` } : {}
-      const job = { job_id: calls, kind: 'email', args: ARGS, attempt: 1, max_attempts: 25, ...callback }
-      await transport.post({
-        origin: functionUrl,
-        path: '/bare',
-        headers: { 'content-type': 'application/json' },
-        body: new TextEncoder().encode(JSON.stringify(job)),
-        timeoutMs: 30_000,
-        signal: NEVER,
-      })
-    }
+    for (; performance.now() < end; calls++) await transport.post(request)
   }
   await Promise.all(Array.from({ length: CONCURRENCY }, loop))
-  if (mode === 'callback') await readCounts(callbackUrl, counts => counts.bare >= calls)
+  if (mode === 'callback') await readCounts(callbackUrl, counts => counts.bare >= bare + calls)
   const elapsed = (performance.now() - began) / 1000
   await transport.end()
-  return Math.round(calls / elapsed)
+  return { calls, elapsed }
 }
 
 async function enqueue(sql: Sql, { functionUrl }: Servers, mode: HttpOptions['mode'], jobs: number) {
@@ -96,7 +116,8 @@ async function enqueue(sql: Sql, { functionUrl }: Servers, mode: HttpOptions['mo
   return {}
 }
 
-async function dispatch(sql: PostgresSql, { callbackUrl, functionUrl }: Servers, keyring: string, load: Load) {
+/** Claims until time is up; as in the bare loop, what has begun by then is finished, and both its jobs and its time count. */
+async function dispatch(sql: PostgresSql, { callbackUrl, functionUrl }: Servers, { keyring, seconds }: Load) {
   let statements = 0
   const counting: Sql = {
     query: (text, params) => {
@@ -106,24 +127,22 @@ async function dispatch(sql: PostgresSql, { callbackUrl, functionUrl }: Servers,
   }
   const transport = undiciTransport()
   const maintenance = new Maintenance({ sql: counting, listener: sql, transport, keyring, callbackUrl })
+  const before = await completedJobs(sql)
   const began = performance.now()
   await maintenance.start()
-  const end = began + load.seconds * 1000
-  let completed = 0
-  while (completed < load.jobs && performance.now() < end) {
-    await new Promise(resolve => setTimeout(resolve, Math.min(200, end - performance.now())))
-    completed = await completedJobs(sql)
-  }
-  const figures = { completed, elapsed: (performance.now() - began) / 1000, statements }
+  await new Promise(resolve => setTimeout(resolve, seconds * 1000))
   await maintenance.stop()
-  await transport.end()
   await readCounts(functionUrl, everyCallIsOver)
-  return { ...figures, completedAfterDrain: await completedJobs(sql) }
+  const elapsed = (performance.now() - began) / 1000
+  await transport.end()
+  return { jobs: (await completedJobs(sql)) - before, elapsed, statements }
 }
 
 interface Load {
+  readonly keyring: string
+  readonly mode: HttpOptions['mode']
+  /** Of one round. */
   readonly seconds: number
-  readonly jobs: number
 }
 
 const everyCallIsOver = ({ calls, answered, calledBack }: Counts): boolean => calls === answered + calledBack
@@ -145,4 +164,16 @@ async function balance(sql: Sql, functionUrl: string, jobs: number) {
 }
 
 const ARGS = { to: 'alice@example.com', subject: 'Welcome aboard', n: 0.5 }
-const NEVER = new AbortController().signal
+/** A job as the dispatcher would have claimed it. */
+const JOB = {
+  segment: '0',
+  id: '123456',
+  attempt: 1,
+  max_attempts: 25,
+  kind: 'email',
+  queue: 'default',
+  args: JSON.stringify(ARGS),
+  metadata: null,
+  progress: null,
+  enqueued_ms: Date.now(),
+}

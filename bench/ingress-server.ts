@@ -10,7 +10,7 @@ const sql = postgresSql(process.env.DATABASE_URL ?? '', { max: 4 })
 const counts = { bare: 0 }
 const app = new Hono()
   .get('/counts', c => c.json(counts))
-  .post('/bare', async c => {
+  .post('/bare/*', async c => {
     await c.req.json()
     counts.bare++
     return c.json({ ok: true })

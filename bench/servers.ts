@@ -34,7 +34,7 @@ export async function startServer(file: string, env: Record<string, string>): Pr
 }
 
 /** The counts, once they are as wanted. Gives up after ten seconds. */
-export async function readCounts(url: string, wanted: (counts: Counts) => boolean): Promise<Counts> {
+export async function readCounts(url: string, wanted: (counts: Counts) => boolean = () => true): Promise<Counts> {
   for (const giveUpAt = performance.now() + 10_000; ; ) {
     const counts = (await (await fetch(`${url}/counts`)).json()) as Counts
     if (wanted(counts) || performance.now() > giveUpAt) return counts

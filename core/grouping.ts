@@ -7,6 +7,8 @@ export interface GroupingOptions<Item> {
   readonly parallel?: number
   /** Another call goes beside those under way only once they have taken longer than this: 20 ms. */
   readonly patienceMs?: number
+  /** Calls begin at least that far apart unless there is enough for a whole one: 0 ms. A lone item still goes at once. */
+  readonly spacingMs?: number
   /** Items with the same key never share a call. */
   readonly key: (item: Item) => string
   /** True when an error may be the fault of a single item; the others are then tried without it. */
@@ -22,10 +24,10 @@ interface Waiting<Item, Answer> {
 /**
  * Wraps `run`, which takes many items at once and answers in their order, as a function of one item.
  *
- * There is no timer: an item that finds a call to spare goes at once, those that arrive while all calls are under way
- * go together in the next one. So the busier it is the larger the groups get, and the fewer calls an item costs. Calls
- * go one after the other as long as they are quick, since few large ones cost the database less than many small ones;
- * a slow one does not hold up what comes after it.
+ * An item that finds nobody else goes at once, those that arrive while a call is under way go together in the next one.
+ * So the busier it is the larger the groups get, and the fewer calls an item costs. Calls go one after the other as long
+ * as they are quick, since few large ones cost the database less than many small ones; a slow one does not hold up what
+ * comes after it.
  *
  * A call that fails answers nobody: all of its items are rejected with its error, or, where one of them may be at
  * fault, the halves are called again on their own until it stands alone.
@@ -34,10 +36,11 @@ export function grouped<Item, Answer>(
   run: (items: readonly Item[]) => Promise<readonly Answer[]>,
   options: GroupingOptions<Item>,
 ): (item: Item) => Promise<Answer> {
-  const { maxSize = 200, parallel = 4, patienceMs = 20, key, isItemsFault } = options
+  const { maxSize = 200, parallel = 4, patienceMs = 20, spacingMs = 0, key, isItemsFault } = options
   const queue: Waiting<Item, Answer>[] = []
   let underWay = 0
-  let lastBegan = 0
+  let lastBegan = Number.NEGATIVE_INFINITY
+  let pumpsLater = false
 
   const call = async (group: readonly Waiting<Item, Answer>[]): Promise<void> => {
     try {
@@ -56,16 +59,29 @@ export function grouped<Item, Answer>(
     await call(group.slice(middle))
   }
 
-  const mayGo = (): boolean => underWay === 0 || (underWay < parallel && performance.now() - lastBegan >= patienceMs)
+  /** Milliseconds until the next call may begin. */
+  const wait = (): number => {
+    if (underWay >= parallel) return Number.POSITIVE_INFINITY
+    const apart = underWay > 0 ? patienceMs : queue.length < maxSize ? spacingMs : 0
+    return lastBegan + apart - performance.now()
+  }
 
   const pump = (): void => {
-    while (queue.length > 0 && mayGo()) {
+    while (queue.length > 0 && wait() <= 0) {
       underWay++
       lastBegan = performance.now()
       void call(takeGroup(queue, maxSize, key)).then(() => {
         underWay--
         pump()
       })
+    }
+    // While a call is under way its end pumps.
+    if (queue.length > 0 && underWay === 0 && !pumpsLater) {
+      pumpsLater = true
+      setTimeout(() => {
+        pumpsLater = false
+        pump()
+      }, wait())
     }
   }
 

@@ -25,22 +25,22 @@ export interface Claim {
 
 /** @throws {Problem} 401 for ids and headers that cannot be right, whatever the body is */
 export function claimOf(
-  headers: Headers,
+  header: (name: string) => string | undefined,
   { action, callbackId }: Omit<SignedCallback, 'body'>,
   { keyring, compatible, allowUnsigned }: Authentication,
 ): Claim {
   const id = decodeCallbackId(callbackId)
   if (id === undefined) throw unauthorized()
-  const bound = headers.get(HEADER.signature)
-  const bearer = compatible ? headers.get(HEADER.compatibleSignature) : null
-  if (keyring === undefined || (allowUnsigned && bound === null && bearer === null)) {
+  const bound = header(HEADER.signature)
+  const bearer = compatible ? header(HEADER.compatibleSignature) : undefined
+  if (keyring === undefined || (allowUnsigned && bound === undefined && bearer === undefined)) {
     return { ref: unsigned(id, allowUnsigned), proof: undefined }
   }
   const key = findKey(keyring, id.kid)
   if (key === undefined) throw unauthorized()
   // Where both are sent, the stronger one decides.
-  if (bound !== null) return { ref: id.ref, proof: boundProof(key, action, callbackId, bound) }
-  if (bearer === null || !verifyCompatible(key, callbackId, bearer)) throw unauthorized()
+  if (bound !== undefined) return { ref: id.ref, proof: boundProof(key, action, callbackId, bound) }
+  if (bearer === undefined || !verifyCompatible(key, callbackId, bearer)) throw unauthorized()
   return { ref: id.ref, proof: undefined }
 }
 

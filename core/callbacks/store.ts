@@ -20,4 +20,6 @@ export function groupedStore(store: CallbackStore): GroupedStore {
 const OPTIONS: GroupingOptions<AttemptRef> = {
   key: ({ segment, id, attempt }) => `${segment}.${id}.${attempt}`,
   isItemsFault: isDataError,
+  // Short enough not to be noticed by a function that waits for its answer.
+  spacingMs: 5,
 }

@@ -8,6 +8,10 @@ import type { OnEvent } from './events.ts'
 
 const FIRST_WAIT_MS = 100
 const LONGEST_WAIT_MS = 5_000
+/** No function waits for an outcome to be on record, so a busy dispatcher lets some come together. */
+const CLOSE_SPACING_MS = 10
+/** What is not parked yet is open in the dispatcher's name, so this is in no hurry at all. */
+const PARK_SPACING_MS = 25
 
 interface Parking {
   readonly job: ClaimedJob
@@ -23,11 +27,14 @@ export class Closer {
     this.#onEvent = onEvent
     this.#close = grouped((items: readonly CloseItem[]) => engine.close(items), {
       key: nameOf,
+      maxSize: 500,
+      spacingMs: CLOSE_SPACING_MS,
       isItemsFault: isDataError,
     })
     this.#park = grouped(items => parkAll(engine, items), {
       key: ({ job }) => nameOf(job),
       maxSize: 500,
+      spacingMs: PARK_SPACING_MS,
       isItemsFault: isDataError,
     })
   }

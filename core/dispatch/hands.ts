@@ -2,7 +2,7 @@
 //
 // It claims ahead, so that requests need not wait for the database, but no further than it needs to: what waits here is
 // out of reach of other dispatchers. So it looks at how many requests began while the last claim was under way, and
-// wants twice that waiting. A queue whose jobs pile up here, since their target is slow, is left out of the next claims.
+// wants a few times that waiting. A queue whose jobs pile up here, since their target is slow, is left out of the next claims.
 
 import { Signal } from '../signal.ts'
 
@@ -39,7 +39,7 @@ export class Hands {
     let waiting = 0
     for (const jobs of this.#waiting.values()) if (jobs < this.#ahead) waiting += jobs
     const wanted = Math.min(2 * this.#ahead - waiting, this.#batch, this.#most - this.#jobs)
-    return wanted >= Math.min(this.#ahead / 2, this.#most / 2, this.#batch) ? Math.floor(wanted) : 0
+    return wanted >= Math.min(this.#ahead, this.#most / 2, this.#batch) ? Math.floor(wanted) : 0
   }
 
   /** Resolves when there may be room, or after a second. */
@@ -57,7 +57,7 @@ export class Hands {
     const before = this.#begun
     const jobs = await work()
     this.#jobs += jobs.length
-    const paced = Math.max(this.#begun - before, this.#ahead * 0.9)
+    const paced = Math.max(2 * (this.#begun - before), this.#ahead * 0.9)
     this.#ahead = Math.max(this.#least, Math.min(paced, this.#most / 4))
     return jobs
   }

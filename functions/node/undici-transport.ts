@@ -23,6 +23,20 @@ export function undiciTransport({ connections = 256 } = {}): UndiciTransport {
   }
 }
 
+const aborts = new WeakMap<AbortSignal, Set<() => void>>()
+
+/** What to call when the signal fires: all requests share one, and a listener each would be looked for among all. */
+function whenAborted(signal: AbortSignal): Set<() => void> {
+  const known = aborts.get(signal)
+  if (known) return known
+  const calls = new Set<() => void>()
+  signal.addEventListener('abort', () => {
+    for (const call of [...calls]) call()
+  })
+  aborts.set(signal, calls)
+  return calls
+}
+
 /** One request and its answer. Below `request()`, because streams and abort signals cost more than the rest of a call. */
 class Exchange implements Dispatcher.DispatchHandler {
   readonly #request: DispatchRequest
@@ -49,7 +63,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#reject = reject
     const { origin, path, headers, body, timeoutMs, signal } = request
     this.#timer = setTimeout(() => this.#giveUp('timeout', `no answer within ${timeoutMs} ms`), timeoutMs)
-    signal.addEventListener('abort', this.#aborted)
+    whenAborted(signal).add(this.#aborted)
     if (signal.aborted) this.#aborted()
     else agent.dispatch({ origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 }, this)
   }
@@ -112,6 +126,6 @@ class Exchange implements Dispatcher.DispatchHandler {
   #settled(): void {
     this.#over = true
     clearTimeout(this.#timer)
-    this.#request.signal.removeEventListener('abort', this.#aborted)
+    whenAborted(this.#request.signal).delete(this.#aborted)
   }
 }

@@ -24,24 +24,23 @@ declare
   wanted int := max_jobs;
   got int;
 begin
-  for place in -- where something seems to be beyond the cursor; what really is, only the lane's lock lets us say
+  for place in
     select l.id as lane, l.queue, l.priority, s.number as segment, (s.number % 8)::smallint as slot
     from (select distinct on (id) id, queue, priority, random() as turn from millrace.lane) l cross join millrace.segment s
-    left join lateral (
-      select c.cur, c.last_id from millrace.claim_log c
-      where c.slot = (s.number % 8)::smallint and c.lane = l.id order by c.n desc limit 1
-    ) c on true
-    where (except_queues is null or not except_queues ? l.queue)
-      and (c.last_id is not null
-        or exists (select from millrace.job_log j where j.slot = (s.number % 8)::smallint and j.lane = l.id
-          and j.xid >= coalesce(pg_snapshot_xmax(c.cur), '0'))
-        or exists (select from millrace.job_log j where j.slot = (s.number % 8)::smallint and j.lane = l.id
-          and j.xid = any (array(select pg_snapshot_xip(c.cur)))))
+    where except_queues is null or not except_queues ? l.queue
     order by l.priority, l.turn, s.number
   loop
     continue when not pg_try_advisory_xact_lock(place.lane);
-    select c.n, c.prev, c.cur, c.last_xid, c.last_id into newest
-    from millrace.claim_log c where c.slot = place.slot and c.lane = place.lane order by c.n desc limit 1;
+    select c.n, c.prev, c.cur, c.last_xid, c.last_id, -- and whether anything is beyond that
+      exists (select from millrace.job_log j where j.slot = place.slot and j.lane = place.lane
+        and j.xid >= coalesce(pg_snapshot_xmax(c.cur), '0'))
+      or exists (select from millrace.job_log j where j.slot = place.slot and j.lane = place.lane
+        and j.xid = any (array(select pg_snapshot_xip(c.cur)))) as more
+    into newest
+    from (values (1)) always left join lateral (
+      select * from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane order by k.n desc limit 1
+    ) c on true;
+    continue when newest.last_id is null and not newest.more;
     for pass in 1..2 loop
       if pass = 1 then
         continue when newest.last_id is null;
