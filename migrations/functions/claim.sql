@@ -35,7 +35,7 @@ begin
       exists (select from millrace.job_log j where j.slot = place.slot and j.lane = place.lane
         and j.xid >= coalesce(pg_snapshot_xmax(c.cur), '0'))
       or exists (select from millrace.job_log j where j.slot = place.slot and j.lane = place.lane
-        and j.xid = any (array(select pg_snapshot_xip(c.cur)))) as more
+        and j.xid = any (array(select x from pg_snapshot_xip(c.cur) x where pg_visible_in_snapshot(x, pg_current_snapshot())))) as more
     into newest
     from (values (1)) always left join lateral (
       select * from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane order by k.n desc limit 1

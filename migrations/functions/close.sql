@@ -98,7 +98,7 @@ create function millrace.verdicts(segments bigint[], ids bigint[], attempts int[
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
   select array_agg((case
       when u.outcome = 'completed' then 'c'
-      when j.id is null then null
+      when j.id is null or u.outcome not in ('retry', 'fail', 'put_back', 'release') then null
       when u.outcome = 'release' then 's'
       when u.outcome = 'put_back' and coalesce((j.put_back ->> 'since')::timestamptz, now())
         > now() - make_interval(secs => (select value from millrace.setting where name = 'put_back_limit_seconds')) then 's'

@@ -255,6 +255,14 @@ describe('an attempt that does not exist', () => {
   })
 })
 
+it('an outcome that is none changes nothing', async () => {
+  const job = await running(database)
+  const rows = await database.sql`
+    select state, fresh from millrace.close(array[${job.segment}::bigint], array[${job.id}::bigint], array[1], array['done'])`
+  expect(rows).toEqual([{ state: null, fresh: false }])
+  expect(await view(database, job.id)).toMatchObject({ state: 'running' })
+})
+
 describe('many in one call', () => {
   it('are fenced one by one, and answered in order', async () => {
     const jobs = [await running(database), await running(database), await running(database), await running(database)]
