@@ -48,11 +48,19 @@ begin
   perform millrace.wake();
 end $$;
 
+-- Checks what it is given itself, though enqueue_many does so too: an error that arises there comes with all of its text.
 create function millrace.enqueue(
   kind text, args jsonb default '{}', queue text default null, priority int default null, run_at timestamptz default null,
   delay interval default null, max_attempts int default null, tags text[] default null, metadata jsonb default null
-) returns bigint language sql as $$
-  select millrace.enqueue_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
+) returns bigint language plpgsql as $$
+declare
+  problem text := millrace.job_problem(kind, coalesce(args, 'null'), queue, priority, run_at, delay, max_attempts, tags, metadata,
+    (select value from millrace.setting where name = 'payload_limit_bytes'));
+begin
+  if problem is not null then
+    perform millrace.refuse(problem, 1, kind);
+  end if;
+  return millrace.enqueue_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
     'kind', kind, 'queue', queue, 'priority', priority, 'run_at', run_at, 'delay_seconds', extract(epoch from delay),
-    'max_attempts', max_attempts)) || jsonb_build_object('args', args, 'tags', to_jsonb(tags), 'metadata', metadata)))
-$$;
+    'max_attempts', max_attempts)) || jsonb_build_object('args', args, 'tags', to_jsonb(tags), 'metadata', metadata)));
+end $$;
