@@ -185,13 +185,13 @@ export class SqlEngine implements CallbackStore {
     return row?.id ?? ''
   }
 
-  /** False when this runtime was given up as dead; it must start anew. */
-  async runtimeBeat(runtime: string): Promise<boolean> {
-    const [row] = await this.#query<{ alive: boolean }>(
-      `select ${this.#schema}.runtime_beat($1::text::bigint) as alive`,
+  /** Milliseconds within which the next beat is due; undefined when this runtime was given up and must start anew. */
+  async runtimeBeat(runtime: string): Promise<number | undefined> {
+    const [row] = await this.#query<{ seconds: number | null }>(
+      `select ${this.#schema}.runtime_beat($1::text::bigint) as seconds`,
       [runtime],
     )
-    return row?.alive ?? false
+    return typeof row?.seconds === 'number' ? row.seconds * 1000 : undefined
   }
 
   async runtimeStop(runtime: string): Promise<void> {

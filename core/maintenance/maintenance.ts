@@ -32,14 +32,13 @@ export interface MaintenanceOptions {
   readonly ambiguitySeconds?: DispatcherOptions['ambiguitySeconds']
   /** How often it looks for attempts that nobody will close, in milliseconds: 2000, and 15,000 while asleep. */
   readonly rescueMs?: number | undefined
-  /** How often it says that it lives, in milliseconds: 15,000. At most a third of the setting runtime_lost_seconds. */
+  /** How often it says that it lives, in milliseconds: a third of the setting runtime_lost_seconds, or more often. */
   readonly beatMs?: number | undefined
   readonly onEvent?: ((event: MaintenanceEvent) => void) | undefined
 }
 
 /** What `wake()` in migrations/functions/wake.sql notifies. */
 const CHANNEL = 'millrace_wake'
-const BEAT_MS = 15_000
 const PROMOTE = { max: 1_000, awakeMs: 250, asleepMs: 60_000 }
 const RESCUE = { max: 500, awakeMs: 2_000, asleepMs: 15_000 }
 
@@ -158,12 +157,13 @@ export class Maintenance {
 
   /** A runtime that was taken for dead comes back as a new one. */
   async #beatOnce(): Promise<number> {
-    if (!(await this.#engine.runtimeBeat(this.#runtime))) await this.#register()
+    const dueMs = await this.#engine.runtimeBeat(this.#runtime)
+    if (dueMs === undefined) await this.#register()
     for (const runtime of this.#retired) {
       if (this.#dispatcher.holds(runtime)) await this.#engine.runtimeBeat(runtime)
       else this.#retired.delete(runtime)
     }
-    return this.#options.beatMs ?? BEAT_MS
+    return dueMs === undefined ? 0 : Math.min(dueMs, this.#options.beatMs ?? dueMs)
   }
 
   #failed(during: string, error: unknown): void {

@@ -4,9 +4,11 @@ create function millrace.runtime_start(name text) returns bigint language sql as
   insert into millrace.runtime (name) values (name) returning id
 $$;
 
--- False when the runtime was given up in the meantime: it must register anew.
-create function millrace.runtime_beat(runtime bigint) returns boolean language sql as $$
-  with beat as (update millrace.runtime set seen_at = now() where id = runtime_beat.runtime returning 1) select exists (select from beat)
+-- Answers within how many seconds the next beat is due, a third of what makes a runtime lost; null when it was given up in
+-- the meantime and must register anew.
+create function millrace.runtime_beat(runtime bigint) returns float8 language sql as $$
+  update millrace.runtime set seen_at = now() where id = runtime_beat.runtime
+  returning (select value / 3.0 from millrace.setting where name = 'runtime_lost_seconds')::float8
 $$;
 
 -- Another one looks for work that came while this one had its last look.

@@ -115,10 +115,10 @@ describe('a runtime', () => {
   it('lives while it beats and until it stops', async () => {
     const runtime = await database.engine.runtimeStart('one')
     await database.sql`update millrace.runtime set seen_at = now() - interval '1 hour'`
-    expect(await database.engine.runtimeBeat(runtime)).toBe(true)
+    expect(await database.engine.runtimeBeat(runtime)).toBe(15_000)
     const [row] = await database.sql`select from millrace.runtime where seen_at > now() - interval '1 minute'`
     expect(row).toBeDefined()
     await database.engine.runtimeStop(runtime)
-    expect(await database.engine.runtimeBeat(runtime)).toBe(false)
+    expect(await database.engine.runtimeBeat(runtime)).toBeUndefined()
   })
 })
