@@ -81,7 +81,7 @@ export function grouped<Item, Answer>(
       setTimeout(() => {
         pumpsLater = false
         pump()
-      }, wait())
+      }, Math.max(0, wait()))
     }
   }
 

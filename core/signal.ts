@@ -27,7 +27,7 @@ export class Signal {
       const timer = setTimeout(() => {
         this.#waiters = this.#waiters.filter(waiter => waiter !== wake)
         resolve(false)
-      }, ms)
+      }, Math.max(0, ms))
       const wake = () => {
         clearTimeout(timer)
         resolve(true)
