@@ -78,10 +78,13 @@ export function grouped<Item, Answer>(
     // While a call is under way its end pumps.
     if (queue.length > 0 && underWay === 0 && !pumpsLater) {
       pumpsLater = true
-      setTimeout(() => {
-        pumpsLater = false
-        pump()
-      }, Math.max(0, wait()))
+      setTimeout(
+        () => {
+          pumpsLater = false
+          pump()
+        },
+        Math.max(0, wait()),
+      )
     }
   }
 

@@ -24,10 +24,13 @@ export class Signal {
       return true
     }
     return await new Promise(resolve => {
-      const timer = setTimeout(() => {
-        this.#waiters = this.#waiters.filter(waiter => waiter !== wake)
-        resolve(false)
-      }, Math.max(0, ms))
+      const timer = setTimeout(
+        () => {
+          this.#waiters = this.#waiters.filter(waiter => waiter !== wake)
+          resolve(false)
+        },
+        Math.max(0, ms),
+      )
       const wake = () => {
         clearTimeout(timer)
         resolve(true)

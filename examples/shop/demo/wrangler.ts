@@ -1,4 +1,4 @@
-// The order API's process: its Worker in workerd, through `wrangler dev`, with nothing kept outside of the demo's folder.
+// Workers as processes: in workerd, through `wrangler dev`, with nothing kept outside of a folder of their own.
 
 import { copyFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -8,16 +8,33 @@ import type { Command } from './processes.ts'
 
 const file = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url))
 
-/** `folder` takes what wrangler writes; it puts its state beside the configuration, which is copied there, and below its working directory. */
-export async function ordersWorker(databaseUrl: string, folder: string): Promise<Command> {
+/** The order API's command; see {@link wranglerDev} for `folder`. */
+export const ordersWorker = async (databaseUrl: string, folder: string): Promise<Command> => ({
+  name: 'orders',
+  title: 'the order API in workerd',
+  ...(await wranglerDev(file('worker.ts'), file('wrangler.jsonc'), { databaseUrl, folder })),
+  show: ownLine,
+})
+
+export interface WranglerOptions {
+  /** What the Hyperdrive binding `DB` leads to. */
+  readonly databaseUrl: string
+  /** Takes what wrangler writes: it puts its state beside the configuration, which is copied there, and below its working directory. */
+  readonly folder: string
+  /** The Worker's variables. */
+  readonly variables?: Readonly<Record<string, string>>
+}
+
+/** Runs a Worker in workerd on a free port. */
+export async function wranglerDev(main: string, configFile: string, options: WranglerOptions) {
+  const { databaseUrl, folder, variables = {} } = options
   const config = join(folder, 'wrangler.jsonc')
-  await copyFile(file('wrangler.jsonc'), config)
+  await copyFile(configFile, config)
   const wrangler = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin/wrangler.js')
   const flags = ['--local', '--ip', '127.0.0.1', '--port', '0', '--inspector-port', '0']
+  const vars = Object.entries(variables).flatMap(([name, value]) => ['--var', `${name}:${value}`])
   return {
-    name: 'orders',
-    title: 'the order API in workerd',
-    args: [wrangler, 'dev', file('worker.ts'), '--config', config, ...flags],
+    args: [wrangler, 'dev', main, '--config', config, ...flags, ...vars],
     cwd: folder,
     env: {
       CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_DB: databaseUrl,
@@ -26,7 +43,6 @@ export async function ordersWorker(databaseUrl: string, folder: string): Promise
       ...offline(folder),
     },
     ready: /Ready on (http:\S+)/,
-    show: ownLine,
   }
 }
 
