@@ -28,6 +28,8 @@ export type MaintenanceEvent =
   | { readonly type: 'promoted'; readonly jobs: number }
   | { readonly type: 'rescued'; readonly parked: number; readonly lost: number }
   | { readonly type: 'asleep' | 'awake' }
+  /** Changed declarations of kinds and subscriptions were read, and hold from here on. */
+  | { readonly type: 'reloaded' }
   /** Something failed and is tried again. */
   | { readonly type: 'error'; readonly during: string; readonly error: unknown }
 

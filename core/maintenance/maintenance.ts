@@ -129,9 +129,18 @@ export class Maintenance {
   }
 
   #heard(payload: string): void {
-    if (payload === 'manifest') this.#dispatcher.reload().catch(error => this.#failed('reload', error))
+    if (payload === 'manifest') void this.#reload()
     this.#idle.wake()
     this.#promote.wake()
+  }
+
+  async #reload(): Promise<void> {
+    try {
+      await this.#dispatcher.reload()
+      this.#onEvent({ type: 'reloaded' })
+    } catch (error) {
+      this.#failed('reload', error)
+    }
   }
 
   async #promoteOnce(): Promise<number> {

@@ -156,14 +156,14 @@ describe('declarations', () => {
     await work.events.until({ type: 'parked', job: id })
   })
 
-  test('a changed declaration holds from the next job on', async () => {
+  test('a changed declaration holds as soon as its notification has arrived', async () => {
     const database = workOn(shared)
     const [before, after] = [await startFunctionServer(), await startFunctionServer()]
     await database.declare([{ name: 'moves', target: { url: before.url, mode: 'sync' } }], [], 'moves')
     const work = await database.maintain({ listen: true })
     await work.closed(await database.enqueue('moves'), 'completed')
     await database.declare([{ name: 'moves', target: { url: after.url, mode: 'sync' } }], [], 'moves')
-    // The change is notified before the job is.
+    await work.events.first({ type: 'reloaded' })
     await work.closed(await database.enqueue('moves'), 'completed')
     expect([before.received.all.length, after.received.all.length]).toEqual([1, 1])
   })
