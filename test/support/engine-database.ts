@@ -150,3 +150,11 @@ export function only<T>(items: readonly T[]): T {
   if (items.length !== 1) throw new Error(`Expected one, got ${items.length}`)
   return items[0] as T
 }
+
+/** Seconds until the one deferred job is due, from when its attempt failed. */
+export async function delay({ sql }: EngineDatabase): Promise<number> {
+  const rows = await sql<{ seconds: number }[]>`
+    select extract(epoch from run_at - (select max(finished_at) from millrace.outcome_log))::float8 as seconds
+    from millrace.deferred`
+  return only(rows).seconds
+}
