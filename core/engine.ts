@@ -10,6 +10,9 @@ export interface AttemptRef {
   readonly attempt: number
 }
 
+/** One text per attempt, to tell them apart by. */
+export const attemptName = ({ segment, id, attempt }: AttemptRef): string => `${segment}.${id}.${attempt}`
+
 /** How an attempt ended, as its closer asks for it. */
 export type Outcome =
   | { readonly kind: 'completed'; readonly result?: Json | undefined }

@@ -21,6 +21,9 @@ export const HEADER = {
 /** Where callbacks go, below the ingress's base URL, unless configured otherwise. */
 export const CALLBACK_PREFIX = '/api/callbacks'
 
+/** How long an accepted attempt may stay silent, and by how much a heartbeat moves that, unless said otherwise. As Awa. */
+export const CALLBACK_TIMEOUT_SECONDS = 3600
+
 /** What a function can tell us of its attempt. */
 export type CallbackAction = 'complete' | 'fail' | 'heartbeat'
 
@@ -65,7 +68,7 @@ export interface FailBody {
 }
 
 export interface HeartbeatBody {
-  /** How long from now the attempt may stay silent, in seconds; 3600 unless given. */
+  /** How long from now the attempt may stay silent, in seconds; {@link CALLBACK_TIMEOUT_SECONDS} unless given. */
   readonly timeout_seconds?: number
   readonly progress?: Progress
 }

@@ -2,13 +2,12 @@
 
 import type { HeartbeatItem, Outcome } from '../engine.ts'
 import type { Json } from '../json.ts'
-import type { Progress } from '../wire.ts'
+import { CALLBACK_TIMEOUT_SECONDS, type Progress } from '../wire.ts'
 import { Problem } from './problem.ts'
 
 type Body = { readonly [key: string]: Json | undefined }
 
 const MAX_SECONDS = 30 * 86_400
-const DEFAULT_TIMEOUT_SECONDS = 3600
 /** Error texts are cut to this many characters. */
 const MAX_ERROR_LENGTH = 10_000
 
@@ -31,7 +30,7 @@ export function failure(body: Body): Outcome {
 
 /** `{"timeout_seconds"?: number, "progress"?: {…}}` */
 export function beat(body: Body): Pick<HeartbeatItem, 'timeoutSeconds' | 'progress'> {
-  const { timeout_seconds: timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, progress } = body
+  const { timeout_seconds: timeoutSeconds = CALLBACK_TIMEOUT_SECONDS, progress } = body
   if (!isWithin(timeoutSeconds, Number.MIN_VALUE, MAX_SECONDS)) {
     throw wrong('timeout_seconds must be a number above 0 and up to 30 days')
   }

@@ -1,7 +1,15 @@
 // The store as the ingress uses it: one callback at a time, many in one statement.
 
 import { isDataError } from '../database-errors.ts'
-import type { AttemptRef, Beat, CallbackStore, Closed, CloseItem, HeartbeatItem } from '../engine.ts'
+import {
+  type AttemptRef,
+  attemptName,
+  type Beat,
+  type CallbackStore,
+  type Closed,
+  type CloseItem,
+  type HeartbeatItem,
+} from '../engine.ts'
 import { type GroupingOptions, grouped } from '../grouping.ts'
 
 export interface GroupedStore {
@@ -18,7 +26,7 @@ export function groupedStore(store: CallbackStore): GroupedStore {
 }
 
 const OPTIONS: GroupingOptions<AttemptRef> = {
-  key: ({ segment, id, attempt }) => `${segment}.${id}.${attempt}`,
+  key: attemptName,
   isItemsFault: isDataError,
   // Short enough not to be noticed by a function that waits for its answer.
   spacingMs: 5,

@@ -1,7 +1,7 @@
 // Puts outcomes and accepted attempts on record, many per statement, and does not give up while the database is away.
 
 import { isDataError } from '../database-errors.ts'
-import type { Closed, CloseItem, Outcome } from '../engine.ts'
+import { attemptName, type Closed, type CloseItem, type Outcome } from '../engine.ts'
 import { grouped } from '../grouping.ts'
 import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
 import type { OnEvent } from './events.ts'
@@ -26,13 +26,13 @@ export class Closer {
   constructor(engine: SqlEngine, onEvent: OnEvent) {
     this.#onEvent = onEvent
     this.#close = grouped((items: readonly CloseItem[]) => engine.close(items), {
-      key: nameOf,
+      key: attemptName,
       maxSize: 500,
       spacingMs: CLOSE_SPACING_MS,
       isItemsFault: isDataError,
     })
     this.#park = grouped(items => parkAll(engine, items), {
-      key: ({ job }) => nameOf(job),
+      key: ({ job }) => attemptName(job),
       maxSize: 500,
       spacingMs: PARK_SPACING_MS,
       isItemsFault: isDataError,
@@ -64,9 +64,6 @@ export class Closer {
     }
   }
 }
-
-const nameOf = ({ segment, id, attempt }: { segment: string; id: string; attempt: number }): string =>
-  `${segment}.${id}.${attempt}`
 
 /** Without anything that came from outside. */
 function bare(outcome: Outcome): Outcome {

@@ -25,10 +25,6 @@ export class Gate {
     return Math.max(0, this.#pausedUntil - now)
   }
 
-  get inFlight(): number {
-    return this.#inFlight
-  }
-
   /** Starts the task as soon as there is a place. */
   add(task: Task): void {
     this.#waiting.push(task)

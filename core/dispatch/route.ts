@@ -1,6 +1,7 @@
 // Where a job goes: its kind's target or, for a webhook delivery, its subscription's endpoint, parsed once and kept.
 
 import type { ClaimedJob, KindRow, SqlEngine, TargetRow } from '../sql-engine.ts'
+import { CALLBACK_TIMEOUT_SECONDS } from '../wire.ts'
 import { type DispatchRules, isFinalForFunctions, isFinalForWebhooks } from './verdict.ts'
 
 /** The built-in kind of webhook deliveries. */
@@ -20,7 +21,7 @@ export interface Route extends DispatchRules {
 const DEFAULTS = {
   mode: 'callback',
   request_timeout_seconds: 30,
-  callback_timeout_seconds: 3600,
+  callback_timeout_seconds: CALLBACK_TIMEOUT_SECONDS,
   concurrency: 64,
 } as const
 

@@ -1,6 +1,7 @@
 // One attempt in a function, from a trusted dispatch to its end.
 
 import { idempotencyKeyOf } from '../protocol/dispatch-headers.ts'
+import { CALLBACK_TIMEOUT_SECONDS } from '../wire.ts'
 import { type Beats, beats } from './beats.ts'
 import { deliver } from './deliver.ts'
 import { callbackOf, type Ending, endingOf } from './ending.ts'
@@ -31,8 +32,6 @@ export type Conclusion =
   | 'refused'
   | 'undelivered'
 
-/** Assumed when the dispatcher does not say: what Awa gives an attempt. */
-const DEFAULT_WINDOW_SECONDS = 3600
 /** A callback that the ingress cannot take at first is still worth sending shortly after the deadline. */
 const GRACE_MS = 30_000
 
@@ -98,9 +97,10 @@ async function beatOn({ port, heartbeatSeconds }: AttemptOptions, beats: Beats, 
   }
 }
 
+/** A dispatcher that does not say is Awa's. */
 function deadlineOf({ body }: Dispatch, now: number): number {
   const said = Date.parse(body.deadline ?? '')
-  return Number.isNaN(said) ? now + DEFAULT_WINDOW_SECONDS * 1000 : said
+  return Number.isNaN(said) ? now + CALLBACK_TIMEOUT_SECONDS * 1000 : said
 }
 
 function jobOf({ body }: Dispatch, lease: Lease, beats: Beats): Job {

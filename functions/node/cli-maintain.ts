@@ -3,8 +3,10 @@
 import { hostname } from 'node:os'
 import type { MaintenanceEvent } from '../../core/dispatch/events.ts'
 import { Maintenance } from '../../core/maintenance.ts'
-import { databaseOption, databaseUrl, defineCommand, integer, schemaOption, UsageError } from './cli-command.ts'
+import { databaseOption, databaseUrl, defineCommand, integer, schemaOption } from './cli-command.ts'
+import { keysOption, keysText } from './cli-keys.ts'
 import { postgresSql } from './postgres-sql.ts'
+import { stopRequest } from './stop-request.ts'
 import { undiciTransport } from './undici-transport.ts'
 
 export const maintainCommand = defineCommand({
@@ -16,7 +18,7 @@ use --no-listen, and it polls instead of being notified.`,
   options: {
     ...databaseOption,
     ...schemaOption,
-    keys: { type: 'string', value: 'KEYS', help: 'the keyring, see `millrace keys` (default: $MILLRACE_KEYS)' },
+    ...keysOption,
     'callback-url': {
       type: 'string',
       value: 'URL',
@@ -31,8 +33,7 @@ use --no-listen, and it polls instead of being notified.`,
     quiet: { type: 'boolean', help: 'no line per job' },
   },
   async run({ values, result, progress }) {
-    const keyring = values.keys ?? process.env.MILLRACE_KEYS
-    if (!keyring) throw new UsageError('no keyring given', 'Set MILLRACE_KEYS to what `millrace keys generate` prints.')
+    const keyring = keysText(values)
     const batch = integer('batch', values.batch, 1, 1_000)
     const sql = postgresSql(databaseUrl(values), {
       max: 4,
@@ -54,7 +55,7 @@ use --no-listen, and it polls instead of being notified.`,
       batch,
       onEvent: values.quiet ? undefined : event => tell(event, result),
     })
-    const asked = stopRequest()
+    const asked = stopRequest({ signals: ['SIGINT', 'SIGTERM'], again: () => process.exit(1) })
     try {
       await maintenance.start()
       result('millrace maintain: ready', { type: 'ready', pid: process.pid })
@@ -68,18 +69,6 @@ use --no-listen, and it polls instead of being notified.`,
     }
   },
 })
-
-/** Resolves at the first request to end; the second one ends the process without draining. */
-const stopRequest = (): Promise<void> =>
-  new Promise(resolve => {
-    let asked = 0
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.on(signal, () => {
-        if (++asked > 1) process.exit(1)
-        resolve()
-      })
-    }
-  })
 
 function tell(event: MaintenanceEvent, result: (text: string, value: unknown) => void): void {
   const line = describe(event)

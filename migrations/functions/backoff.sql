@@ -1,5 +1,5 @@
--- How long to wait after the `failed`-th failure of a job (put-backs do not count) under a kind's retry policy (null: the default, exponential
--- from 2 s, a quarter of jitter, at most 24 h).
+-- How long to wait after the `failed`-th failure of a job (put-backs do not count) under a kind's retry policy (null: the
+-- default, exponential from 2 s, a quarter of jitter, at most 24 h).
 create function millrace.backoff(policy jsonb, failed int) returns interval language sql volatile as $$
   select make_interval(secs => least(
     coalesce((policy ->> 'cap_seconds')::float8, 86400),

@@ -54,7 +54,7 @@ create function millrace.enqueue(
   delay interval default null, max_attempts int default null, tags text[] default null, metadata jsonb default null
 ) returns bigint language plpgsql as $$
 declare
-  problem text := millrace.job_problem(kind, coalesce(args, 'null'), queue, priority, run_at, delay, max_attempts, tags, metadata,
+  problem text := millrace.job_problem(kind, args, queue, priority, run_at, delay, max_attempts, tags, metadata,
     (select value from millrace.setting where name = 'payload_limit_bytes'));
 begin
   if problem is not null then

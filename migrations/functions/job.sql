@@ -22,8 +22,7 @@ begin
   return jsonb_build_object(
     'id', j.id, 'kind', j.kind, 'queue', (select queue from millrace.lane l where l.id = j.lane limit 1),
     'priority', (select priority from millrace.lane l where l.id = j.lane limit 1),
-    'state', case o.state when 'c' then 'completed' when 'f' then 'failed' when 'x' then 'cancelled'
-      else coalesce(j.state, millrace.open_state(j.slot, j.lane, j.xid, j.id, j.attempt)) end,
+    'state', coalesce(millrace.end_name(o.state), j.state, millrace.open_state(j.slot, j.lane, j.xid, j.id, j.attempt)),
     'attempt', j.attempt, 'max_attempts', j.max_attempts, 'args', j.payload,
     'tags', coalesce(to_jsonb(j.tags), '[]'), 'metadata', coalesce(j.metadata, '{}'),
     'progress', coalesce((select a.progress from millrace.attempt_state a where a.id = j.id and a.attempt = j.attempt), j.progress),

@@ -5,7 +5,6 @@ create function millrace.job_problem(
 ) returns text language sql stable as $$
   select case
     when kind is null or length(kind) not between 1 and 200 or starts_with(kind, 'millrace' || '.') then 'invalid_kind'
-    when args is null then 'invalid_args'
     when length(queue) not between 1 and 200 then 'invalid_queue'
     when priority not between 1 and 4 then 'invalid_priority'
     when max_attempts not between 1 and 1000 then 'invalid_max_attempts'

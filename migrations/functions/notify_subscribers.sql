@@ -17,7 +17,7 @@ begin
   from unnest(won) w
   join millrace.outcome_log o on o.slot = (segments[w] % 8)::smallint and o.id = ids[w] and o.attempt = attempts[w]
   join millrace.job_log j on j.slot = o.slot and j.id = o.id and j.attempt = o.attempt
-  cross join lateral (select case o.state when 'c' then 'completed' when 'f' then 'failed' when 'x' then 'cancelled' end as event) e
+  cross join lateral (select millrace.end_name(o.state) as event) e
   join millrace.subscription s on e.event = any (s.events) and (s.kinds is null or j.kind = any (s.kinds))
   cross join lateral (select l.queue from millrace.lane l where l.id = j.lane limit 1) l
   where not starts_with(j.kind, 'millrace' || '.')

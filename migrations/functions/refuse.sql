@@ -3,7 +3,6 @@ create function millrace.refuse(problem text, job_number bigint, kind text) retu
 declare
   hints constant jsonb := '{
     "invalid_kind": ["kind must have 1 to 200 characters and not start with the prefix of built-in kinds", "Give the job''s kind, e.g. render_receipt."],
-    "invalid_args": ["args must be JSON, not SQL null", "Leave args out, or pass {} or the JSON value null."],
     "invalid_queue": ["queue must have 1 to 200 characters", "Leave queue out for the queue of the kind, or else the queue \"default\"."],
     "invalid_priority": ["priority must be 1 to 4", "1 is served first, 4 last."],
     "invalid_max_attempts": ["max_attempts must be 1 to 1000", "It counts the first attempt too."],

@@ -10,6 +10,7 @@ import {
   delay,
   enqueue,
   failed,
+  fatal,
   only,
   putBack,
   ref,
@@ -20,7 +21,6 @@ import {
 } from '../support/engine-database.ts'
 
 const database = useEngine()
-const fatal: Outcome = { ...failed('no such order'), retryable: false } as Outcome
 
 describe('many in one call', () => {
   it('are fenced one by one, and answered in order', async () => {

@@ -9,6 +9,7 @@ import {
   completed,
   delay,
   failed,
+  fatal,
   only,
   putBack,
   ref,
@@ -19,7 +20,6 @@ import {
 } from '../support/engine-database.ts'
 
 const database = useEngine()
-const fatal: Outcome = { ...failed('no such order'), retryable: false } as Outcome
 const declare = (retry: object) =>
   database.sql`insert into millrace.kind (name, retry, source) values ('resize', ${JSON.stringify(retry)}::text::jsonb, 'test')`
 

@@ -125,6 +125,7 @@ export const failed = (message = 'broken', delayMs?: number): Outcome => ({
   retryable: true,
   delayMs,
 })
+export const fatal: Outcome = { ...failed('no such order'), retryable: false } as Outcome
 export const putBack = (delayMs = 0, message = 'busy'): Outcome => ({
   kind: 'put_back',
   error: { message, code: 'http_429' },
