@@ -42,7 +42,7 @@ set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off 
 declare
   lost bigint[] := array(
     select id from millrace.runtime
-    where seen_at < now() - make_interval(secs => (select value from millrace.setting where name = 'runtime_lost_seconds'))
+    where lost_at < now()
     order by id
     for update skip locked); -- their last claims are committed and seen from here on, and they make no more
   silent record;

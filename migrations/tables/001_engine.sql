@@ -14,16 +14,25 @@ insert into millrace.setting values
   ('default_max_attempts', 25, 'attempts of a job when neither the call nor its kind names a number'),
   ('payload_limit_bytes', 1048576, 'largest args, and largest metadata, of a job as JSON text'),
   ('put_back_limit_seconds', 86400, 'how long a job may be put back (throttled, undeclared kind) before it counts as a failed attempt'),
+  ('result_limit_bytes', 1048576, 'largest result of a job as JSON text; a larger one is not kept'),
   ('runtime_lost_seconds', 45, 'silence after which a dispatcher counts as dead and its open attempts are retried'),
+  ('rotate_seconds', 14400, 'age at which a segment is sealed and the next one opened'),
+  ('rotate_bytes', 1073741824, 'size at which a segment is sealed earlier'),
+  ('retention_seconds', 86400, 'how long a finished job stays readable, unless its queue says otherwise'),
+  ('failed_retention_seconds', 259200, 'the same for a failed job that has no dead letter'),
+  ('dead_letter_retention_seconds', 2592000, 'how long a dead letter is kept, unless its queue says otherwise'),
+  ('aging_seconds', 60, 'a job that waits for that long is served as if its priority were one better; 0: never'),
   ('webhook_max_attempts', 12, 'attempts of a webhook delivery'),
   ('webhook_backoff_cap_seconds', 21600, 'longest wait between two attempts of a webhook delivery');
 
 -- Segments -------------------------------------------------------------------------------------------------------
 
--- Append-only rotation ledger; the newest row is where new work goes. A segment lives in slot `number % 8`.
+-- The segments in use; the newest is where new work goes. A segment lives in slot `number % 8`, is sealed by the opening of
+-- the next one, and is taken off this list when its slot is emptied.
 create table millrace.segment (
   number bigint primary key,
-  opened_at timestamptz not null default now()
+  opened_at timestamptz not null default now(),
+  drained boolean not null default false -- nothing is left to be claimed, so claim does not look
 );
 insert into millrace.segment (number) values (0);
 
@@ -60,7 +69,10 @@ create table millrace.job_log (
   metadata jsonb,
   progress jsonb,                                 -- the last attempt's, with its checkpoint
   errors jsonb,                                   -- of earlier attempts, oldest first
-  put_back jsonb                                  -- {since, code, message}: why the job was last put back
+  put_back jsonb,                                 -- {since, code, message}: why the job was last put back
+  unique_key text,                                -- see unique_lock
+  unique_states smallint,
+  rate_key text                                   -- see queue.key_rate
 ) partition by list (slot);
 
 -- One row per batch claimed from a lane. The newest row of a lane in a slot is the lane's cursor: everything visible in
@@ -89,7 +101,7 @@ create table millrace.outcome_log (
   finished_at timestamptz not null default now(),
   attempt int not null,
   slot smallint not null,
-  state "char" not null, -- c completed, f failed, r failed and retried, s put back or released, x cancelled
+  state "char" not null, -- c completed, f failed, r failed and retried, s put back, released or snoozed, x cancelled
   result jsonb,
   error jsonb,           -- {code, message}
   primary key (id, attempt, slot)
@@ -107,6 +119,20 @@ create table millrace.park_log (
 create index park_log_deadline on millrace.park_log (deadline);
 create index park_log_span on millrace.park_log using gist (span);
 
+-- One row per claim from a queue that has a limit; the newest row of a queue is its state: which of its attempts were open,
+-- and how many tokens its bucket held.
+create table millrace.limit_log (
+  n bigint not null,
+  at timestamptz not null default now(),
+  tokens float8, -- null: the queue has no rate
+  slot smallint not null,
+  queue text not null,
+  segments bigint[] not null,
+  ids bigint[] not null,
+  attempts int[] not null,
+  primary key (queue, n, slot)
+) partition by list (slot);
+
 -- Segments are truncated, so vacuum has nothing to do there but to read them once more.
 do $$
 begin
@@ -115,10 +141,33 @@ begin
     execute format('create table millrace.claim_log_%s partition of millrace.claim_log for values in (%1$s) with (autovacuum_enabled = off)', slot);
     execute format('create table millrace.outcome_log_%s partition of millrace.outcome_log for values in (%1$s) with (autovacuum_enabled = off)', slot);
     execute format('create table millrace.park_log_%s partition of millrace.park_log for values in (%1$s) with (autovacuum_enabled = off)', slot);
+    execute format('create table millrace.limit_log_%s partition of millrace.limit_log for values in (%1$s) with (autovacuum_enabled = off)', slot);
   end loop;
 end $$;
 create index job_log_cursor on millrace.job_log (lane, xid, id);
 create index job_log_id on millrace.job_log (id);
+create index outcome_log_unhappy on millrace.outcome_log (id) where state in ('f', 'x');
+
+-- Segments in which attempts were closed before they were claimed, so that claim has to look. A row may stand here twice.
+create table millrace.withdrawn (
+  segment bigint not null
+);
+
+-- Open attempts that were carried out of a segment whose slot was emptied: where they are now.
+create table millrace.carried (
+  id bigint not null,
+  attempt int not null,
+  segment bigint not null,
+  primary key (id, attempt)
+);
+
+-- Finished jobs whose segment is gone and whose retention is not over.
+create table millrace.archive (
+  id bigint primary key,
+  expires_at timestamptz not null,
+  job jsonb not null -- as the function job answers it
+);
+create index archive_expires_at on millrace.archive (expires_at);
 
 -- Small mutable tables, off the hot path -----------------------------------------------------------------------------
 
@@ -137,7 +186,10 @@ create table millrace.deferred (
   metadata jsonb,
   progress jsonb,
   errors jsonb,
-  put_back jsonb
+  put_back jsonb,
+  unique_key text,
+  unique_states smallint,
+  rate_key text
 );
 create index deferred_run_at on millrace.deferred (run_at);
 
@@ -152,13 +204,28 @@ create table millrace.attempt_state (
 );
 create index attempt_state_deadline on millrace.attempt_state (deadline);
 
--- Dispatchers. `sleeping` asks enqueue for a notification.
+-- Dispatchers. `sleeping` asks enqueue for a notification; past `lost_at` one counts as dead.
 create table millrace.runtime (
   id bigint generated always as identity primary key,
   name text not null,
   started_at timestamptz not null default now(),
   seen_at timestamptz not null default now(),
+  lost_at timestamptz not null,
   sleeping boolean not null default false
+);
+
+-- Who may do what only one at a time should do: a lease, whose epoch grows with every change of hands.
+create table millrace.leader (
+  name text primary key,
+  holder text not null,
+  epoch bigint not null,
+  until timestamptz not null
+);
+
+-- The server that gave out the transaction ids in the logs. They mean nothing to another one (see attach.sql).
+create table millrace.cluster (
+  identifier bigint not null,
+  started_at timestamptz not null -- of the server process, so that a look at the identifier is rarely needed
 );
 
 -- How far a periodic sweep has come, so that it need not read its past again.
@@ -185,6 +252,7 @@ create table millrace.kind (
   queue text,
   priority smallint,
   max_attempts int,
+  time_limit_seconds float8, -- how long an attempt may take, however often it sends heartbeats
   retry jsonb,
   target jsonb,
   source text not null

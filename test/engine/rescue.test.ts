@@ -185,7 +185,7 @@ describe('the sweep of deadlines', () => {
 
 describe('a dispatcher that died', () => {
   const silence = (seconds: number) =>
-    database.sql`update millrace.runtime set seen_at = now() - make_interval(secs => ${seconds})`
+    database.sql`update millrace.runtime set lost_at = seen_at - make_interval(secs => ${seconds}) + interval '45 seconds'`
 
   it('is one that said nothing for 45 seconds', async () => {
     await running(database)

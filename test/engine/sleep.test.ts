@@ -114,7 +114,7 @@ describe('quiet', () => {
 describe('a runtime', () => {
   it('lives while it beats and until it stops', async () => {
     const runtime = await database.engine.runtimeStart('one')
-    await database.sql`update millrace.runtime set seen_at = now() - interval '1 hour'`
+    await database.sql`update millrace.runtime set seen_at = now() - interval '1 hour', lost_at = now() - interval '1 second'`
     expect(await database.engine.runtimeBeat(runtime)).toBe(15_000)
     const [row] = await database.sql`select from millrace.runtime where seen_at > now() - interval '1 minute'`
     expect(row).toBeDefined()

@@ -118,7 +118,7 @@ test('SIGKILL: another one rescues what was in hand, which costs those attempts,
   first.child.kill('SIGKILL')
   await first.closed
   const lost = await database.sql`
-    update millrace.runtime set seen_at = now() - interval '1 hour' where name like ${`%:${first.child.pid}`} returning id`
+    update millrace.runtime set seen_at = now() - interval '1 hour', lost_at = now() - interval '1 second' where name like ${`%:${first.child.pid}`} returning id`
   expect(lost).toHaveLength(1)
 
   const second = await database.maintain()
@@ -140,7 +140,7 @@ test('a rescued attempt was the last one: the job has failed', async () => {
   const database = await freshDatabase()
   const id = await database.enqueue('work', {}, { max_attempts: 1 })
   await database.engine.claim(await database.engine.runtimeStart('gone'), 1)
-  await database.sql`update millrace.runtime set seen_at = now() - interval '1 hour'`
+  await database.sql`update millrace.runtime set seen_at = now() - interval '1 hour', lost_at = now() - interval '1 second'`
   const work = await database.maintain()
   await work.events.until({ type: 'rescued', lost: 1 })
   expect(await database.job(id)).toMatchObject({ state: 'failed', errors: [{ code: 'dispatcher_lost' }] })

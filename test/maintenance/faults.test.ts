@@ -13,7 +13,7 @@ type Database = Awaited<ReturnType<typeof freshDatabase>>
 
 /** Lets a runtime look as if it had been silent for an hour. */
 const silence = (database: Database, name: string) =>
-  database.sql`update millrace.runtime set seen_at = now() - interval '1 hour' where name = ${name}`
+  database.sql`update millrace.runtime set seen_at = now() - interval '1 hour', lost_at = now() - interval '1 second' where name = ${name}`
 
 /** Every job is completed, and each attempt has one outcome. */
 async function expectAllDone(database: Database, jobs: readonly string[]) {
@@ -144,7 +144,7 @@ describe('a dispatcher that was taken for dead', () => {
     const id = await database.enqueue('work')
     const held = await fn.received.first({})
     await database.sql.begin(async tx => {
-      await tx`update millrace.runtime set seen_at = now() - interval '1 hour' where name = 'frozen'`
+      await tx`update millrace.runtime set seen_at = now() - interval '1 hour', lost_at = now() - interval '1 second' where name = 'frozen'`
       await tx`select millrace.rescue_lost(10)`
     })
     await frozen.closed(id, 'completed')

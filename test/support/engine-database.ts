@@ -9,7 +9,8 @@ import { useDatabase } from './database.ts'
 
 const TABLES = [
   ...['job_log', 'claim_log', 'outcome_log', 'park_log', 'deferred', 'attempt_state', 'lane', 'runtime', 'sweep'],
-  ...['manifest', 'kind', 'subscription'],
+  ...['limit_log', 'withdrawn', 'carried', 'archive', 'leader', 'queue', 'lane_head', 'rate_bucket', 'unique_lock'],
+  ...['dead_letter', 'schedule', 'batch', 'manifest', 'kind', 'subscription'],
 ]
 
 const EMPTY = `${TABLES.map(table => `delete from millrace.${table}`).join(';')};delete from millrace.segment where number > 0`

@@ -1,0 +1,19 @@
+-- Bulk operations on jobs, done a chunk at a time, so that a crash in between loses nothing and does nothing twice.
+
+create table millrace.batch (
+  id bigint generated always as identity primary key,
+  operation text not null, -- retry, cancel, set_priority, move_queue
+  filter jsonb not null,   -- {state?, kind?, queue?, tag?, ids?, enqueued_after?, enqueued_before?}
+  params jsonb not null,   -- {priority?, queue?}
+  state text not null default 'pending', -- pending, running, completed, failed, cancelled
+  created_at timestamptz not null default now(),
+  created_by text,
+  upper_id bigint not null, -- jobs enqueued later are left alone
+  cursor_id bigint,         -- jobs above it are done; null: not begun
+  matched bigint not null default 0,
+  changed bigint not null default 0,
+  refused bigint not null default 0, -- matched, but in a state that does not allow the operation
+  error text,
+  finished_at timestamptz
+);
+create index batch_open on millrace.batch (id) where state in ('pending', 'running');
