@@ -48,13 +48,13 @@ module.exports = {
       'receiver-knows-no-database',
       'A function holds no connection and no statement.',
       { path: '^core/function/' },
-      { path: '^core/(sql|sql-engine|drivers|client|manifest|enqueue|database-errors|migrate)[^/]*\\.ts$' },
+      { path: '^core/(sql|sql-engine|maintenance-engine|drivers|client|manifest|enqueue|database-errors|migrate)[^/]*\\.ts$' },
     ),
     rule(
       'ingress-knows-its-store-as-a-port',
       'Its two verbs are all it needs.',
       { path: '^core/callbacks/' },
-      { path: '^core/(sql|sql-engine|drivers|client|manifest|enqueue|migrate)[^/]*\\.ts$' },
+      { path: '^core/(sql|sql-engine|maintenance-engine|drivers|client|manifest|enqueue|migrate)[^/]*\\.ts$' },
     ),
 
     rule('core-knows-no-platform', '', { path: '^core/' }, { path: OUTSIDE_OF_CORE }),

@@ -2,7 +2,7 @@
 
 import { type ErrorCode, MillraceError } from './errors.ts'
 
-/** The engine raises an integrity violation (class 23) and puts one of these into the constraint's name. */
+/** The engine raises an integrity violation (class 23), or a state that forbids it (55000), with one of these as constraint. */
 const LIMITS: ReadonlySet<string> = new Set<ErrorCode>([
   'invalid_kind',
   'invalid_queue',
@@ -14,6 +14,7 @@ const LIMITS: ReadonlySet<string> = new Set<ErrorCode>([
   'invalid_args',
   'payload_too_large',
   'invalid_declaration',
+  'not_leader',
 ])
 
 const MIGRATE = 'Run `millrace migrate` against this database, and check the schema name and the search path'
@@ -44,7 +45,7 @@ interface DatabaseError {
 /** The {@link MillraceError} that a driver's error stands for, with it as `cause`; any other error as it is. */
 export function translateError(error: unknown): unknown {
   if (!isDatabaseError(error)) return error
-  const known = error.code.startsWith('23') ? limit(error) : BY_STATE[error.code]
+  const known = /^(23|55000)/.test(error.code) ? limit(error) : BY_STATE[error.code]
   if (known === undefined) return error
   return new MillraceError(known.code, error.message, { hint: error.hint || known.hint, cause: error })
 }

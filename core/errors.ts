@@ -36,6 +36,7 @@ export type ErrorCode =
   | 'missing_dependency'
   | 'data_directory_in_use'
   | 'unsupported_driver'
+  | 'not_leader'
   | 'unavailable'
 
 /** An error of Millrace's own. `hint` says what to do about it, where there is something to do. */
