@@ -34,11 +34,11 @@ begin
       and not exists (select from jsonb_array_elements(manifest -> 'subscriptions') e where e ->> 'name' = s.name) returning s.name
   )
   select array_agg(name order by name) into removed from (select name from gone union all select name from gone_too) names;
-  insert into millrace.kind (name, queue, priority, max_attempts, retry, target, source)
-  select name, queue, priority, max_attempts, retry, target, sync_manifest.source
-  from jsonb_to_recordset(manifest -> 'kinds') as k(name text, queue text, priority smallint, max_attempts int, retry jsonb, target jsonb)
+  insert into millrace.kind (name, queue, priority, max_attempts, time_limit_seconds, retry, target, source)
+  select name, queue, priority, max_attempts, time_limit_seconds, retry, target, sync_manifest.source
+  from jsonb_to_recordset(manifest -> 'kinds') as k(name text, queue text, priority smallint, max_attempts int, time_limit_seconds float8, retry jsonb, target jsonb)
   on conflict (name) do update set queue = excluded.queue, priority = excluded.priority, max_attempts = excluded.max_attempts,
-    retry = excluded.retry, target = excluded.target;
+    time_limit_seconds = excluded.time_limit_seconds, retry = excluded.retry, target = excluded.target;
   insert into millrace.subscription (name, kinds, events, url, secret, source)
   select name, kinds, events, url, secret, sync_manifest.source
   from jsonb_to_recordset(manifest -> 'subscriptions') as s(name text, kinds text[], events text[], url text, secret text)

@@ -42,10 +42,13 @@ describe('a manifest', () => {
   })
 
   it('changes what was declared before, down to what it leaves out', async () => {
-    await sync({ kinds: [{ name: 'a', queue: 'slow', priority: 4, max_attempts: 3, retry: {}, target: {} }] })
+    await sync({
+      kinds: [{ name: 'a', queue: 'slow', priority: 4, max_attempts: 3, time_limit_seconds: 9, retry: {}, target: {} }],
+    })
     await sync({ kinds: [{ name: 'a', queue: 'fast' }] })
+    const left = { priority: null, max_attempts: null, time_limit_seconds: null, retry: null, target: null }
     expect([...(await database.sql`select * from millrace.kind`)]).toEqual([
-      { name: 'a', queue: 'fast', priority: null, max_attempts: null, retry: null, target: null, source: 'shop' },
+      { name: 'a', queue: 'fast', ...left, source: 'shop' },
     ])
   })
 
