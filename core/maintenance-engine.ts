@@ -6,6 +6,46 @@ import { quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
 /** The lease of the maintenance role's leader, which `require_leader` asks for. */
 export const MAINTENANCE_LEASE = 'maintenance'
 
+/** What the leader does when {@link MaintenanceEngine.pulse} says that it is time. */
+export type Chore = 'rotate' | 'prune' | 'survey' | 'batches' | 'expire'
+
+/** Milliseconds each; undefined: nothing to wait for. */
+export interface PulseAnswer {
+  /** Within which the next pulse is due; undefined when this runtime was given up and must start anew. */
+  readonly beatMs: number | undefined
+  /** What this process leads under. */
+  readonly epoch: string | undefined
+  /** Until somebody else's lease is over. */
+  readonly leaseMs: number | undefined
+  readonly promoteMs: number | undefined
+  readonly rescueMs: number | undefined
+  readonly fireMs: number | undefined
+  /** Asked for while asleep only: jobs wait to be claimed. */
+  readonly work: boolean
+  readonly chores: readonly Chore[]
+}
+
+export interface PulseQuestion {
+  readonly runtime: string
+  /** Under which name this process would lead; undefined: it does not want to. */
+  readonly holder: string | undefined
+  /** It pulses at least that often. */
+  readonly everyMs: number
+  /** It polls for nothing and has nothing in hand. */
+  readonly asleep: boolean
+}
+
+interface PulseRow {
+  readonly beat_ms: number | null
+  readonly epoch: string | null
+  readonly lease_ms: number | null
+  readonly promote_ms: number | null
+  readonly rescue_ms: number | null
+  readonly fire_ms: number | null
+  readonly work: boolean
+  readonly chores: readonly Chore[] | null
+}
+
 /** Each method is one call of the SQL function of the same name. `epoch` is what {@link MaintenanceEngine.lead} answered. */
 export class MaintenanceEngine {
   readonly #sql: Sql
@@ -34,6 +74,32 @@ export class MaintenanceEngine {
   /** @throws {MillraceError} `not_leader` when the epoch is not the present leader's, or its lease is over */
   async requireLeader(epoch: string): Promise<void> {
     await this.#value('require_leader($1::text::bigint)', [epoch])
+  }
+
+  /** Says that a runtime lives, takes or renews the lease, and tells what is due. */
+  async pulse({ runtime, holder, everyMs, asleep }: PulseQuestion): Promise<PulseAnswer> {
+    const [row] = await translatingErrors(() =>
+      this.#sql.query<PulseRow>(
+        `select beat_ms, epoch, lease_ms, promote_ms, rescue_ms, fire_ms, work, to_jsonb(chores) as chores
+         from ${this.#schema}.pulse($1::text::bigint, $2::text, $3::text::float8, $4::text::boolean)`,
+        [runtime, holder ?? null, everyMs / 1_000, asleep],
+      ),
+    )
+    return {
+      beatMs: row?.beat_ms ?? undefined,
+      epoch: row?.epoch ?? undefined,
+      leaseMs: row?.lease_ms ?? undefined,
+      promoteMs: row?.promote_ms ?? undefined,
+      rescueMs: row?.rescue_ms ?? undefined,
+      fireMs: row?.fire_ms ?? undefined,
+      work: row?.work ?? false,
+      chores: row?.chores ?? [],
+    }
+  }
+
+  /** Deletes up to `max` each of dead letters and archived jobs whose retention is over; answers how many. */
+  async expire(epoch: string, max: number): Promise<number> {
+    return (await this.#value<number>('expire($1::text::bigint, $2::text::int)', [epoch, max])) ?? 0
   }
 
   async #value<T>(call: string, params: readonly SqlValue[]): Promise<T | undefined> {
