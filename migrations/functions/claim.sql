@@ -1,10 +1,9 @@
--- Claims up to `max_jobs` jobs for a dispatcher, from all queues but `except_queues` (a JSON array): lanes of the first
--- priority first, in each lane the oldest segment first and then in the order of (xid, id). The claim is on record,
--- durably, before the caller sees a job.
+-- Claims up to `max_jobs` jobs for a dispatcher, from all queues but `except_queues` (a JSON array) and those that are
+-- paused: lanes of the first priority first, queues of one priority in an order drawn by their weights, in each lane the
+-- oldest segment first and then in the order of (xid, id). The claim is on record, durably, before the caller sees a job.
 --
--- A lane's cursor is its newest claim_log row. Its window is what is visible in `cur` but not in `prev`: rows of
--- transactions that began after `prev`, and rows of those that were in progress then and have committed since. When a
--- window is used up the next one opens from `cur` to now. So a transaction that stays open delays only its own jobs.
+-- A lane's cursor is its newest claim_log row. Its window is what is visible in `cur` but not in `prev` (see window_of).
+-- When a window is used up the next one opens from `cur` to now. So a transaction that stays open delays only its own jobs.
 create function millrace.claim(runtime bigint, max_jobs int, except_queues jsonb default null)
 returns table (
   segment bigint, id bigint, attempt int, max_attempts int, kind text, queue text, priority smallint,
@@ -19,68 +18,68 @@ declare
   cur pg_snapshot;
   last_xid xid8; -- the window has been read up to (last_xid, last_id)
   last_id bigint;
-  from_xid xid8; -- the same, but not before the transactions that began after prev
-  from_id bigint;
   wanted int := max_jobs;
+  room int; -- what a limit leaves of wanted
   got int;
 begin
-  for place in
-    select l.id as lane, l.queue, l.priority, s.number as segment, (s.number % 8)::smallint as slot
-    from (select distinct on (id) id, queue, priority, random() as turn from millrace.lane) l cross join millrace.segment s
-    where except_queues is null or not except_queues ? l.queue
-    order by l.priority, l.turn, s.number
-  loop
+  if not exists (select from millrace.cluster where started_at = pg_postmaster_start_time()) then
+    perform millrace.attach();
+  end if;
+  perform millrace.hold_segments();
+  for place in select * from millrace.places(except_queues) loop
     continue when not pg_try_advisory_xact_lock(place.lane);
-    select c.n, c.prev, c.cur, c.last_xid, c.last_id, -- and whether anything is beyond that
-      exists (select from millrace.job_log j where j.slot = place.slot and j.lane = place.lane
-        and j.xid >= coalesce(pg_snapshot_xmax(c.cur), '0'))
-      or exists (select from millrace.job_log j where j.slot = place.slot and j.lane = place.lane
-        and j.xid = any (array(select x from pg_snapshot_xip(c.cur) x where pg_visible_in_snapshot(x, pg_current_snapshot())))) as more
-    into newest
-    from (values (1)) always left join lateral (
-      select * from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane order by k.n desc limit 1
-    ) c on true;
-    continue when newest.last_id is null and not newest.more;
-    for pass in 1..2 loop
-      if pass = 1 then
-        continue when newest.last_id is null;
-        prev := newest.prev; cur := newest.cur; last_xid := newest.last_xid; last_id := newest.last_id;
-      else
-        prev := coalesce(newest.cur, '1:1:'); cur := millrace.others_snapshot(); last_xid := '0'; last_id := 0;
+    continue when place.limited and not pg_try_advisory_xact_lock(7262, hashtext(place.queue));
+    loop
+      room := case when place.limited then least(wanted, millrace.room(place.queue)) else wanted end;
+      exit when room <= 0;
+      select c.n, c.prev, c.cur, c.last_xid, c.last_id, -- and whether anything is beyond that
+        exists (select from millrace.job_log j where j.slot = place.slot and j.lane = place.lane
+          and j.xid >= coalesce(pg_snapshot_xmax(c.cur), '0'))
+        or exists (select from millrace.job_log j where j.slot = place.slot and j.lane = place.lane
+          and j.xid = any (array(select x from pg_snapshot_xip(c.cur) x where pg_visible_in_snapshot(x, pg_current_snapshot())))) as more
+      into newest
+      from (values (1)) always left join lateral (
+        select * from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane order by k.n desc limit 1
+      ) c on true;
+      exit when newest.last_id is null and not newest.more;
+      for pass in 1..2 loop
+        if pass = 1 then
+          continue when newest.last_id is null;
+          prev := newest.prev; cur := newest.cur; last_xid := newest.last_xid; last_id := newest.last_id;
+        else
+          prev := coalesce(newest.cur, '1:1:'); cur := millrace.others_snapshot(); last_xid := '0'; last_id := 0;
+        end if;
+        return query
+        with batch as materialized (
+          select j.*, not place.withdrawn or not (
+            exists (select from millrace.outcome_log o where o.slot = place.slot and o.id = j.id and o.attempt = j.attempt)
+            or exists (select from millrace.carried c where c.id = j.id and c.attempt = j.attempt)) as open
+          from millrace.window_of(place.slot, place.lane, prev, cur, last_xid, last_id, room) j
+        ), total as (
+          select count(*) as jobs, coalesce(array_agg(id) filter (where open), '{}') as ids,
+            coalesce(array_agg(attempt) filter (where open), '{}') as attempts,
+            coalesce(int8range(min(id) filter (where open), max(id) filter (where open), '[]'), 'empty') as span
+          from batch
+        ), claimed as (
+          insert into millrace.claim_log (lane, n, runtime, last_xid, last_id, slot, prev, cur, ids, attempts, span)
+          select place.lane, coalesce(newest.n, 0) + 1, claim.runtime, edge.xid, edge.id, place.slot, prev, cur, t.ids, t.attempts, t.span
+          from total t
+          left join (select xid, id from batch offset room - 1) edge on true -- none when the window is used up
+          where t.jobs > 0
+        )
+        select place.segment, b.id, b.attempt, b.max_attempts, b.kind, place.queue, place.priority,
+          b.payload::text, b.metadata::text, b.progress::text, b.enqueued_at
+        from batch b where b.open;
+        get diagnostics got = row_count;
+        exit when got > 0;
+      end loop;
+      if place.limited and got > 0 then
+        perform millrace.take(place.queue, place.segment, place.lane, coalesce(newest.n, 0) + 1);
       end if;
-      from_xid := greatest(last_xid, pg_snapshot_xmax(prev));
-      from_id := case when from_xid > last_xid then -1 else last_id end;
-      return query
-      with batch as materialized (
-        (select j.* from pg_snapshot_xip(prev) x cross join lateral ( -- one range of the index each, on every version
-           select j.* from millrace.job_log j
-           where j.slot = place.slot and j.lane = place.lane and j.xid = x
-             and j.id > case when x = last_xid then last_id else -1 end
-           order by j.id limit wanted) j
-         where x >= last_xid and pg_visible_in_snapshot(x, cur)
-         order by j.xid, j.id limit wanted)
-        union all
-        (select j.* from millrace.job_log j
-         where j.slot = place.slot and j.lane = place.lane
-           and (j.xid, j.id) > (from_xid, from_id) -- the only lower bound, so that the index scan starts there
-           and j.xid < pg_snapshot_xmax(cur) and pg_visible_in_snapshot(j.xid, cur)
-         order by j.xid, j.id limit wanted)
-        order by xid, id limit wanted
-      ), total as (
-        select count(*) as jobs, array_agg(id) as ids, array_agg(attempt) as attempts, int8range(min(id), max(id), '[]') as span from batch
-      ), claimed as (
-        insert into millrace.claim_log (lane, n, runtime, last_xid, last_id, slot, prev, cur, ids, attempts, span)
-        select place.lane, coalesce(newest.n, 0) + 1, claim.runtime, edge.xid, edge.id, place.slot, prev, cur, t.ids, t.attempts, t.span
-        from total t
-        left join (select xid, id from batch offset wanted - 1) edge on true -- none when the window is used up
-        where t.jobs > 0
-      )
-      select place.segment, b.id, b.attempt, b.max_attempts, b.kind, place.queue, place.priority,
-        b.payload::text, b.metadata::text, b.progress::text, b.enqueued_at
-      from batch b;
-      get diagnostics got = row_count;
       wanted := wanted - got;
-      exit when got > 0;
+      -- Again, when all of the batch was withdrawn.
+      exit when got > 0 or not place.withdrawn or not exists (
+        select from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane and k.n > coalesce(newest.n, 0));
     end loop;
     exit when wanted = 0;
   end loop;
@@ -98,6 +97,29 @@ begin
     perform millrace.wake();
   end if;
 end $$;
+
+-- Where claim looks, in this order.
+create function millrace.places(except_queues jsonb) returns table (
+  lane bigint, queue text, priority smallint, segment bigint, slot smallint, limited boolean, withdrawn boolean
+) language sql volatile as $$
+  select l.id, l.queue, l.priority, s.number, (s.number % 8)::smallint, l.limited,
+    exists (select from millrace.withdrawn w where w.segment = s.number)
+  from (
+    select l.id, l.queue, l.priority, q.max_running is not null or q.rate is not null as limited,
+      -- Who draws the least goes first; the lanes of a queue share its weight.
+      -ln(1 - random()) * count(*) over (partition by l.queue, l.priority) / coalesce(q.weight, 1) as turn,
+      -- A lane whose head has waited for long is served as if it were of a better priority.
+      greatest(1, l.priority - coalesce(floor(extract(epoch from now() - h.waiting_since)
+        / nullif((select value from millrace.setting where name = 'aging_seconds'), 0)), 0)) as rank
+    from (select distinct on (id) * from millrace.lane) l
+    left join millrace.queue q on q.name = l.queue
+    left join millrace.lane_head h on h.lane = l.id
+    where q.paused_at is null and (except_queues is null or not except_queues ? l.queue)
+  ) l
+  cross join millrace.segment s
+  where not s.drained
+  order by l.rank, l.priority, l.turn, l.id, s.number
+$$;
 
 -- What is visible of other transactions. A snapshot does not list its own transaction as in progress; here it has to be,
 -- since the transaction may go on to enqueue.

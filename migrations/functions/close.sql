@@ -3,23 +3,44 @@
 -- for, in place.
 --
 -- outcomes: completed | retry (failed; again while attempts are left) | fail (failed for good) | put_back (later, costs no
--- attempt) | release (at once, costs no attempt). details: null, or a JSON array with null or {result?, error?: {code,
+-- attempt) | release (at once, costs no attempt) | cancel. details: null, or a JSON array with null or {result?, error?: {code,
 -- message}, delay_ms?} for each attempt.
 --
 -- Answers a row for each attempt except those that this call has closed as completed: nth counts from 1, state is c, f,
 -- r, s, x as in outcome_log or null for an attempt that does not exist (any more), fresh tells whether this call closed it.
+--
+-- An attempt that somebody else is about to close makes this call wait, but not for longer than two seconds: it may be a
+-- cancel in a transaction that takes its time (SQLSTATE 55P03, nothing changed).
 create function millrace.close(segments bigint[], ids bigint[], attempts int[], outcomes text[], details jsonb default null)
 returns table (nth bigint, state "char", fresh boolean, result text) language plpgsql
-set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set lock_timeout = '2s' as $$
 #variable_conflict use_column
 declare
   plain boolean := 'completed' = all (outcomes);
-  verdicts "char"[] := case when plain then array_fill('c'::"char", array[cardinality(ids)])
-    else millrace.verdicts(segments, ids, attempts, outcomes, details) end;
-  won bigint[] := millrace.fence(segments, ids, attempts, verdicts, details); -- which of the attempts this call has closed
+  verdicts "char"[];
+  won bigint[]; -- which of the attempts this call has closed
 begin
+  perform millrace.hold_segments();
+  if exists (select from millrace.carried) then
+    segments := millrace.follow(segments, ids, attempts);
+  end if;
+  if plain then
+    verdicts := array_fill('c'::"char", array[cardinality(ids)]);
+  else
+    verdicts := millrace.verdicts(segments, ids, attempts, outcomes, details);
+    if exists (select from millrace.unique_lock) then
+      verdicts := millrace.superseded(segments, ids, attempts, verdicts);
+    end if;
+  end if;
+  won := millrace.fence(segments, ids, attempts, verdicts, details);
   if won is not null and not plain then
     perform millrace.requeue(segments, ids, attempts, outcomes, details, verdicts, won);
+    if 'f' = any (verdicts) then
+      perform millrace.bury(segments, ids, attempts, outcomes, details, verdicts, won);
+    end if;
+  end if;
+  if won is not null and exists (select from millrace.queue where max_running is not null) then
+    perform millrace.wake(); -- there may be room again
   end if;
   if won is not null and exists (select from millrace.subscription) then
     perform millrace.notify_subscribers(segments, ids, attempts, won);
@@ -93,13 +114,14 @@ returns table (id bigint, attempt int, slot smallint, state "char", result jsonb
   order by u.id, u.attempt, u.nth
 $$;
 
--- The part of close that decides how each attempt ends: c, f, r, s as in outcome_log, null for one that does not exist.
+-- The part of close that decides how each attempt ends: c, f, r, s, x as in outcome_log, null for one that does not exist.
 create function millrace.verdicts(segments bigint[], ids bigint[], attempts int[], outcomes text[], details jsonb) returns "char"[] language sql stable
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
   select array_agg((case
       when u.outcome = 'completed' then 'c'
-      when j.id is null or u.outcome not in ('retry', 'fail', 'put_back', 'release') then null
+      when j.id is null or u.outcome not in ('retry', 'fail', 'put_back', 'release', 'cancel') then null
       when u.outcome = 'release' then 's'
+      when u.outcome = 'cancel' then 'x'
       when u.outcome = 'put_back' and coalesce((j.put_back ->> 'since')::timestamptz, now())
         > now() - make_interval(secs => (select value from millrace.setting where name = 'put_back_limit_seconds')) then 's'
       when u.outcome = 'fail' or j.attempt >= j.max_attempts then 'f'
@@ -125,7 +147,7 @@ begin
         jsonb_build_object('since', coalesce(j.put_back -> 'since', to_jsonb(now()))) || coalesce(v.detail -> 'error', '{}') end as put_back,
       case when v.outcome <> 'release' then
         now() + coalesce(make_interval(secs => (v.detail ->> 'delay_ms')::float8 / 1000), millrace.backoff(coalesce(k.retry, p.policy), coalesce(jsonb_array_length(j.errors), 0) + 1)) end as run_at,
-      v.state
+      v.state, j.unique_key, j.unique_states, j.rate_key
     from (
       select segments[w.nth] as segment, ids[w.nth] as id, attempts[w.nth] as attempt, outcomes[w.nth] as outcome,
         details -> (w.nth - 1)::int as detail, verdicts[w.nth] as state
@@ -137,12 +159,12 @@ begin
       where name = 'webhook_backoff_cap_seconds' and j.kind = 'millrace' || '.webhook') p on true
     left join millrace.attempt_state a on a.id = v.id and a.attempt = v.attempt
   ), later as (
-    insert into millrace.deferred (id, run_at, lane, enqueued_at, attempt, max_attempts, state, kind, payload, tags, metadata, progress, errors, put_back)
-    select id, run_at, lane, enqueued_at, attempt, max_attempts, state, kind, payload, tags, metadata, progress, errors, put_back
+    insert into millrace.deferred (id, run_at, lane, enqueued_at, attempt, max_attempts, state, kind, payload, tags, metadata, progress, errors, put_back, unique_key, unique_states, rate_key)
+    select id, run_at, lane, enqueued_at, attempt, max_attempts, state, kind, payload, tags, metadata, progress, errors, put_back, unique_key, unique_states, rate_key
     from again where run_at is not null
   )
-  insert into millrace.job_log (id, lane, enqueued_at, attempt, max_attempts, slot, kind, payload, ready_at, tags, metadata, progress, errors, put_back)
-  select id, lane, enqueued_at, attempt, max_attempts, (select millrace.current_slot()), kind, payload, now(), tags, metadata, progress, errors, put_back
+  insert into millrace.job_log (id, lane, enqueued_at, attempt, max_attempts, slot, kind, payload, ready_at, tags, metadata, progress, errors, put_back, unique_key, unique_states, rate_key)
+  select id, lane, enqueued_at, attempt, max_attempts, (select millrace.current_slot()), kind, payload, now(), tags, metadata, progress, errors, put_back, unique_key, unique_states, rate_key
   from again where run_at is null;
   perform millrace.wake();
 end $$;

@@ -6,6 +6,10 @@ returns table (nth bigint, state "char") language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
+  perform millrace.hold_segments();
+  if exists (select from millrace.carried) then
+    segments := millrace.follow(segments, ids, attempts);
+  end if;
   return query
   with beat as (
     select u.nth, u.segment, u.id, u.attempt, now() + make_interval(secs => u.timeout) as deadline,

@@ -7,8 +7,8 @@ begin
       select id from millrace.deferred where run_at <= now() order by run_at, id limit max_jobs for update skip locked)
     returning *
   )
-  insert into millrace.job_log (id, lane, enqueued_at, attempt, max_attempts, slot, kind, payload, ready_at, tags, metadata, progress, errors, put_back)
-  select id, lane, enqueued_at, attempt, max_attempts, (select millrace.current_slot()), kind, payload, run_at, tags, metadata, progress, errors, put_back
+  insert into millrace.job_log (id, lane, enqueued_at, attempt, max_attempts, slot, kind, payload, ready_at, tags, metadata, progress, errors, put_back, unique_key, unique_states, rate_key)
+  select id, lane, enqueued_at, attempt, max_attempts, (select millrace.current_slot()), kind, payload, run_at, tags, metadata, progress, errors, put_back, unique_key, unique_states, rate_key
   from due order by run_at, id;
   get diagnostics promoted = row_count;
   if promoted > 0 then

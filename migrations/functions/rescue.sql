@@ -8,6 +8,7 @@ declare
   silent record;
   ended xid8 := pg_snapshot_xmin(pg_current_snapshot()); -- every transaction before this one has
 begin
+  perform millrace.hold_segments();
   -- Left by a heartbeat that crossed the attempt's end.
   delete from millrace.attempt_state a where a.deadline <= now()
     and (exists (select from millrace.outcome_log o where o.slot = (a.segment % 8)::smallint and o.id = a.id and o.attempt = a.attempt)
@@ -50,6 +51,7 @@ begin
   if lost = '{}' then
     return 0;
   end if;
+  perform millrace.hold_segments();
   select array_agg(segment) as segments, array_agg(id) as ids, array_agg(attempt) as attempts into silent from (
     select s.number as segment, u.id, u.attempt
     from millrace.segment s

@@ -32,6 +32,7 @@ insert into millrace.setting values
 create table millrace.segment (
   number bigint primary key,
   opened_at timestamptz not null default now(),
+  opened_xid xid8 default pg_current_xact_id(), -- null: opened in another cluster, kept as history only (see attach.sql)
   drained boolean not null default false -- nothing is left to be claimed, so claim does not look
 );
 insert into millrace.segment (number) values (0);
@@ -227,6 +228,7 @@ create table millrace.cluster (
   identifier bigint not null,
   started_at timestamptz not null -- of the server process, so that a look at the identifier is rarely needed
 );
+insert into millrace.cluster select system_identifier, pg_postmaster_start_time() from pg_control_system();
 
 -- How far a periodic sweep has come, so that it need not read its past again.
 create table millrace.sweep (

@@ -1,0 +1,44 @@
+-- Retries jobs that have failed or were cancelled, by an operator's word: a new attempt, numbered on, available at once and
+-- with the kind's whole number of attempts before it. A job that waits for its retry runs now. Answers for every job given
+-- its state from now on (null: unknown, or in the archive only), whether this call has retried it, and the code of what is
+-- in the way: not_found, not_retryable, unique_conflict.
+create function millrace.retry(ids bigint[]) returns table (id bigint, state text, retried boolean, problem text)
+language plpgsql set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  n record;
+  slot smallint := millrace.current_slot();
+begin
+  perform millrace.hold_segments();
+  for id in select distinct u from unnest(ids) u where u is not null order by u loop
+    perform pg_advisory_xact_lock(hashtextextended('retry', id)); -- two of us would both make the next attempt
+    retried := false;
+    problem := null;
+    select * into n from millrace.newest(id);
+    if n.id is null then
+      problem := 'not_found';
+    elsif n.state in ('scheduled', 'retryable') then
+      update millrace.deferred d set run_at = now() where d.id = n.id and d.run_at > now();
+      retried := found;
+    elsif n.state not in ('failed', 'cancelled') then
+      problem := 'not_retryable';
+    elsif n.unique_key is not null and n.unique_states & (1 | 2 | 4 | 16 | 128) <> 0
+      and millrace.hold_key(n.unique_key, n.id, n.unique_states) <> n.id then
+      problem := 'unique_conflict';
+    else
+      delete from millrace.dead_letter d where d.id = n.id;
+      insert into millrace.job_log (id, lane, enqueued_at, attempt, max_attempts, slot, kind, payload, ready_at, tags, metadata, progress,
+        errors, unique_key, unique_states, rate_key)
+      select n.id, n.lane, n.enqueued_at, n.attempt + 1, n.attempt + coalesce(k.max_attempts, s.value), slot, n.kind, n.payload, now(), n.tags,
+        n.metadata, n.progress, case when n.place = 'dead_letter' then n.errors else coalesce(
+          (select millrace.with_error(n.errors, n.attempt, o.error) from millrace.outcome_log o
+           where o.slot = n.slot and o.id = n.id and o.attempt = n.attempt), n.errors) end,
+        n.unique_key, n.unique_states, n.rate_key
+      from millrace.setting s left join millrace.kind k on k.name = n.kind where s.name = 'default_max_attempts';
+      retried := true;
+    end if;
+    state := millrace.job_state(id);
+    return next;
+  end loop;
+  perform millrace.wake();
+end $$;
