@@ -1,7 +1,8 @@
 -- The limits of a job, in one place: null when it is within them, else the code of what is wrong.
 -- Plain SQL without a subquery, so that the planner inlines it.
 create function millrace.job_problem(
-  kind text, args jsonb, queue text, priority int, run_at timestamptz, delay interval, max_attempts int, tags text[], metadata jsonb, payload_limit bigint
+  kind text, args jsonb, queue text, priority int, run_at timestamptz, delay interval, max_attempts int, tags text[], metadata jsonb,
+  ordering_key text, rate_key text, payload_limit bigint
 ) returns text language sql stable as $$
   select case
     when kind is null or length(kind) not between 1 and 200 or starts_with(kind, 'millrace' || '.') then 'invalid_kind'
@@ -14,5 +15,19 @@ create function millrace.job_problem(
     when jsonb_typeof(metadata) <> 'object'
       or metadata @? '$.keyvalue() ? (@.key like_regex "^(awa:|_awa_|millrace:)")' then 'invalid_metadata'
     when octet_length(args::text) > payload_limit or octet_length(metadata::text) > payload_limit then 'payload_too_large'
+    when length(ordering_key) not between 1 and 200 then 'invalid_ordering_key'
+    when length(rate_key) not between 1 and 200 then 'invalid_rate_key'
+  end
+$$;
+
+-- The same for what makes a job unique: what it says needs a key to be said of.
+create function millrace.unique_problem(unique_key text, unique_states text[], unique_for_seconds float8, on_conflict text)
+returns text language sql stable as $$
+  select case
+    when unique_key is null or length(unique_key) not between 1 and 200
+      or not unique_states <@ array['scheduled', 'available', 'running', 'completed', 'retryable', 'failed', 'cancelled', 'waiting_external']
+      or array_position(unique_states, null) is not null
+      or unique_for_seconds not between 0 and 315360000
+      or on_conflict not in ('existing', 'error', 'replace') then 'invalid_unique'
   end
 $$;

@@ -15,3 +15,9 @@ begin
   end if;
   return lane;
 end $$;
+
+-- Jobs with the same ordering key are in the same shard; those without one are spread, a transaction at a time.
+-- Plain SQL, so that the planner inlines it.
+create function millrace.shard_of(ordering_key text, shards int) returns int language sql stable as $$
+  select ((coalesce(hashtextextended(ordering_key, 0), pg_current_xact_id()::text::bigint) & 9223372036854775807) % shards)::int
+$$;
