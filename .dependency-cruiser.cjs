@@ -2,17 +2,17 @@
 
 /** Shapes, errors, checks and small tools; they know each other only. */
 const VALUES =
-  '^core/(args|database-errors|declaration|errors|grouping|json|json-text|kind|kind-options|read-body|retry-after|signal|subscription|wire)\\.ts$'
+  '^core/(args|database-errors|declaration|errors|grouping|json|json-text|kind|kind-options|rate-limit|read-body|retry-after|signal|subscription|wire)\\.ts$'
 /** What the core asks of the world, and the wire protocol's keys and signatures. */
 const PORTS = '^core/((drivers|engine|sql)\\.ts$|dispatch/(transport|events)\\.ts$|function/port\\.ts$|protocol/)'
 /** What a role consists of at its top. */
 const APPS = '^core/(callbacks/app\\.ts$|function/serve\\.ts$|maintenance/)'
 /** Public entry points: they only re-export. */
 const ENTRIES = '^core/(index|callbacks|function|maintenance|protocol)\\.ts$'
-const OUTSIDE_OF_CORE = '^(functions|infra|migrations|examples|bench|test)/'
+const OUTSIDE_OF_CORE = '^(functions|infra|migrations|examples|bench|chaos|test)/'
 
 /** What the core may use from npm; no driver, no HTTP client or server of a platform, no cloud SDK. */
-const PORTABLE_PACKAGES = '^node_modules/(hono|@noble/hashes|@standard-schema/spec)/'
+const PORTABLE_PACKAGES = '^node_modules/(hono|@noble/hashes|@standard-schema/spec|croner)/'
 const NPM = ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-bundled', 'npm-no-pkg', 'npm-unknown']
 
 const rule = (name, comment, from, to) => ({ name, severity: 'error', comment, from, to })
@@ -48,7 +48,9 @@ module.exports = {
       'receiver-knows-no-database',
       'A function holds no connection and no statement.',
       { path: '^core/function/' },
-      { path: '^core/(sql|sql-engine|maintenance-engine|drivers|client|manifest|enqueue|database-errors|migrate)[^/]*\\.ts$' },
+      {
+        path: '^core/(sql|sql-engine|maintenance-engine|drivers|client|manifest|enqueue|database-errors|migrate)[^/]*\\.ts$',
+      },
     ),
     rule(
       'ingress-knows-its-store-as-a-port',
@@ -76,7 +78,7 @@ module.exports = {
       { path: '^functions/([^/]+)/' },
       { path: '^functions/', pathNot: '^functions/$1/' },
     ),
-    rule('functions-only-wire', '', { path: '^functions/' }, { path: '^(infra|examples|bench)/' }),
+    rule('functions-only-wire', '', { path: '^functions/' }, { path: '^(infra|examples|bench|chaos)/' }),
     rule(
       'published-code-has-its-dependencies',
       'What is published must not need a development dependency.',
@@ -100,6 +102,7 @@ module.exports = {
       { path: '^examples/' },
     ),
     rule('nothing-imports-bench', '', { pathNot: '^bench/' }, { path: '^bench/' }),
+    rule('nothing-imports-chaos', 'But the tests that run it.', { pathNot: '^(chaos|test)/' }, { path: '^chaos/' }),
     rule(
       'nothing-imports-test',
       'But the tests and their runner.',
