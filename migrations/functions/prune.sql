@@ -37,8 +37,8 @@ begin
   where j.id <> all (coalesce(open.ids, '{}'));
   if open.ids is not null then
     moved := millrace.carry(old.slot, open.ids, open.attempts, array_fill(true, array[cardinality(open.ids)]));
+    kept := kept + millrace.keep(old.slot, open.ids);
   end if;
-  kept := kept + millrace.keep(old.slot, open.ids);
   insert into millrace.limit_log (n, at, tokens, slot, queue, segments, ids, attempts)
   select l.n, l.at, l.tokens, millrace.current_slot(), l.queue, l.segments, l.ids, l.attempts
   from (select distinct on (queue) * from millrace.limit_log order by queue, n desc) l

@@ -8,7 +8,7 @@ import { completed, enqueueBulk, ref, useEngine } from '../support/engine-databa
 const database = useEngine()
 const BATCH = 100
 
-it('enqueue, claim, park and close leave no dead tuples', async () => {
+it('enqueue, claim, park, close, rotate and prune leave no dead tuples', async () => {
   const jobs = 2_000
   const client = await database.connect()
   const engine = new SqlEngine(toSql(client))
@@ -20,6 +20,10 @@ it('enqueue, claim, park and close leave no dead tuples', async () => {
     await engine.close(batch.map(job => ({ ...ref(job), outcome: completed })))
     claimed += batch.length
   }
+  await client`update millrace.segment set opened_at = now() - interval '1 day'`
+  await client`select millrace.rotate(), millrace.survey()`
+  const [last] = await client`select millrace.prune() as pruned`
+  expect(last?.pruned).toBeNull() // It finished a moment ago.
   await client.end() // Its statistics are complete once it is gone.
 
   const written = () => database.sql<{ table: string; inserted: string; spoiled: string }[]>`

@@ -13,7 +13,7 @@ const TABLES = [
   ...['dead_letter', 'schedule', 'batch', 'manifest', 'kind', 'subscription'],
 ]
 
-const EMPTY = `${TABLES.map(table => `delete from millrace.${table}`).join(';')};delete from millrace.segment where number > 0`
+const EMPTY = `${TABLES.map(table => `delete from millrace.${table}`).join(';')};delete from millrace.segment;insert into millrace.segment (number) values (0)`
 
 /** Anything that runs postgres.js queries: the pool, one connection, or a transaction. */
 export type Client = postgres.ISql
