@@ -1,15 +1,40 @@
-// The typed client: enqueue jobs inside the caller's own transaction.
+// The typed client: enqueue and cancel jobs inside the caller's own transaction.
 
 import { translatingErrors } from './database-errors.ts'
 import { type Database, toSql } from './drivers.ts'
 import { type EnqueueOptions, type Job, job, toRow } from './enqueue.ts'
-import { type Statement, statementForMany, statementForOne } from './enqueue-statement.ts'
+import { type Statement, statementForMany, statementForOne, statementForUnique } from './enqueue-statement.ts'
 import type { ArgsOf, Kind } from './kind.ts'
-import type { Sql } from './sql.ts'
+import { arrayLiteral, quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
+import { type UniqueKeyParts, uniqueKey } from './unique-key.ts'
+import type { JobState } from './wire.ts'
 
 export interface ClientOptions {
   /** The schema that `millrace migrate` was told to use: `millrace`. */
   readonly schema?: string | undefined
+}
+
+/** What {@link Client.enqueueUnique} answers. */
+export interface Enqueued {
+  readonly id: string
+  /** The job was there before. */
+  readonly existing: boolean
+  /** It was there and has not begun, so it got these arguments, options and time. */
+  readonly replaced: boolean
+}
+
+export interface CancelOptions {
+  /** Kept as the message of the job's last error. */
+  readonly reason?: string | undefined
+}
+
+/** What {@link Client.cancel} answers for a job. */
+export interface Cancelled {
+  readonly id: string
+  /** From now on. */
+  readonly state: JobState
+  /** This call has cancelled it; false when it had ended already. */
+  readonly cancelled: boolean
 }
 
 export interface Client {
@@ -18,7 +43,7 @@ export interface Client {
    * instead of a transaction, it is enqueued at once. Answers the job's id.
    *
    * @throws {MillraceError} `invalid_args` and the other limits (`invalid_queue`, `payload_too_large` ...),
-   *   `schema_missing`, `unsupported_driver`; errors of the connection come through as the driver's own
+   *   `unique_conflict`, `schema_missing`, `unsupported_driver`; errors of the connection come through as the driver's own
    * @example
    * await sql.begin(async tx => {
    *   const [order] = await tx`insert into orders (total) values (42) returning id`
@@ -29,6 +54,30 @@ export interface Client {
 
   /** Enqueues many jobs, of any kinds, in one statement: all or none. Answers their ids in the same order. */
   enqueueMany(tx: Database, jobs: readonly Job[]): Promise<string[]>
+
+  /**
+   * As {@link Client.enqueue}, for a job with `unique`, `debounce` or `throttle`: tells, besides the id, whether the job
+   * was there already. So a request that is repeated is told the same job.
+   *
+   * @example
+   * const { id, existing } = await enqueueUnique(tx, importFeed, { feed }, { unique: true })
+   */
+  enqueueUnique<K extends Kind>(tx: Database, kind: K, args: ArgsOf<K>, options?: EnqueueOptions): Promise<Enqueued>
+
+  /**
+   * Cancels jobs that have not ended, in the caller's transaction. Those that run are told at their next heartbeat, and
+   * their results are refused. Answers for each job that there is; unknown ones are left out.
+   */
+  cancel(tx: Database, ids: string | readonly string[], options?: CancelOptions): Promise<Cancelled[]>
+
+  /**
+   * Cancels the job that took a unique key last, given the key or what it is made of. Answers undefined when no job is
+   * known to have it.
+   *
+   * @example
+   * await cancelByKey(tx, { kind: importFeed, args: { feed } })
+   */
+  cancelByKey(tx: Database, key: string | UniqueKeyParts, options?: CancelOptions): Promise<Cancelled | undefined>
 
   /**
    * The statement that {@link Client.enqueue} would run, with the arguments checked, for drivers and ORMs that
@@ -46,6 +95,12 @@ export interface Client {
 
 /** A client for an installation in another schema than `millrace`. */
 export function createClient({ schema = 'millrace' }: ClientOptions = {}): Client {
+  const cancelled = (tx: Database, call: string, values: SqlValue[]) =>
+    rows<Cancelled>(
+      toSql(tx),
+      `select id::text as id, state, cancelled from ${quoteIdentifier(schema)}.${call}`,
+      values,
+    )
   const client: Client = {
     async enqueue(tx, kind, args, options) {
       const sql = toSql(tx)
@@ -55,6 +110,19 @@ export function createClient({ schema = 'millrace' }: ClientOptions = {}): Clien
     async enqueueMany(tx, jobs) {
       const sql = toSql(tx)
       return jobs.length === 0 ? [] : ids(sql, await client.enqueueManyStatement(jobs))
+    },
+    async enqueueUnique(tx, kind, args, options) {
+      const sql = toSql(tx)
+      const { text, values } = statementForUnique(schema, await toRow(job(kind, args, options)))
+      const [enqueued] = await rows<Enqueued>(sql, text, values)
+      return enqueued as Enqueued
+    },
+    cancel: async (tx, ids, { reason = null } = {}) =>
+      cancelled(tx, 'cancel($1::text::bigint[], $2::text)', [arrayLiteral([ids].flat()), reason]),
+    cancelByKey: async (tx, key, { reason = null } = {}) => {
+      const text = typeof key === 'string' ? key : uniqueKey(key)
+      const [job] = await cancelled(tx, 'cancel_by_key($1::text, $2::text)', [text, reason])
+      return job
     },
     enqueueStatement: async (kind, args, options) => statementForOne(schema, await toRow(job(kind, args, options))),
     enqueueManyStatement: async jobs => statementForMany(schema, await Promise.all(jobs.map(toRow))),
@@ -68,12 +136,20 @@ const client = createClient()
 export const enqueue: Client['enqueue'] = client.enqueue
 /** {@link Client.enqueueMany} in the schema `millrace`. */
 export const enqueueMany: Client['enqueueMany'] = client.enqueueMany
+/** {@link Client.enqueueUnique} in the schema `millrace`. */
+export const enqueueUnique: Client['enqueueUnique'] = client.enqueueUnique
+/** {@link Client.cancel} in the schema `millrace`. */
+export const cancel: Client['cancel'] = client.cancel
+/** {@link Client.cancelByKey} in the schema `millrace`. */
+export const cancelByKey: Client['cancelByKey'] = client.cancelByKey
 /** {@link Client.enqueueStatement} in the schema `millrace`. */
 export const enqueueStatement: Client['enqueueStatement'] = client.enqueueStatement
 /** {@link Client.enqueueManyStatement} in the schema `millrace`. */
 export const enqueueManyStatement: Client['enqueueManyStatement'] = client.enqueueManyStatement
 
 async function ids(sql: Sql, { text, values }: Statement): Promise<string[]> {
-  const rows = await translatingErrors(() => sql.query<{ id: string }>(text, values))
-  return rows.map(row => row.id)
+  return (await rows<{ id: string }>(sql, text, values)).map(row => row.id)
 }
+
+const rows = <Row>(sql: Sql, text: string, values: readonly SqlValue[]): Promise<Row[]> =>
+  translatingErrors(() => sql.query<Row>(text, values))

@@ -5,9 +5,10 @@ import { type ErrorCode, MillraceError } from './errors.ts'
 import type { Json } from './json.ts'
 import { jsonText } from './json-text.ts'
 import type { ArgsOf, Kind } from './kind.ts'
+import { debounceSeconds, type UniqueRow, type UniqueSettings, uniqueRow } from './unique.ts'
 
 /** Per job; each overrides what the kind declares. The limits are checked by the database. */
-export interface EnqueueOptions {
+export interface EnqueueOptions extends UniqueSettings {
   /** At most 200 characters. */
   readonly queue?: string | undefined
   /** 1 (first) to 4 (last). */
@@ -22,6 +23,10 @@ export interface EnqueueOptions {
   readonly tags?: readonly string[] | undefined
   /** Travels with the job and with every dispatch of it; at most a few KiB. */
   readonly metadata?: { readonly [key: string]: Json | undefined } | undefined
+  /** Jobs with the same one are claimed in the order of their enqueueing, however many shards their queue has. */
+  readonly orderingKey?: string | undefined
+  /** Jobs with the same one share the rate that their queue declares per key. */
+  readonly rateKey?: string | undefined
 }
 
 /** A job to be enqueued; make it with {@link job}. */
@@ -44,7 +49,7 @@ export const job = <K extends Kind>(kind: K, args: ArgsOf<K>, options: EnqueueOp
 })
 
 /** A job as millrace.enqueue's parameters: checked, in the database's names; `null` leaves it to the kind's row. */
-export interface JobRow {
+export interface JobRow extends UniqueRow {
   readonly kind: string
   /** JSON text, like `metadata`. */
   readonly args: string
@@ -55,6 +60,8 @@ export interface JobRow {
   readonly max_attempts: number | null
   readonly tags: readonly string[] | null
   readonly metadata: string | null
+  readonly ordering_key: string | null
+  readonly rate_key: string | null
 }
 
 /**
@@ -62,20 +69,24 @@ export interface JobRow {
  * the function validates them again, and a schema need not accept what it puts out.
  *
  * @throws {MillraceError} `invalid_args`, `invalid_metadata`, `invalid_run_at`, `invalid_priority`,
- *   `invalid_max_attempts`
+ *   `invalid_max_attempts`, `invalid_unique`, `invalid_ordering_key`, `invalid_rate_key`
  */
 export async function toRow({ kind, args, options }: Job): Promise<JobRow> {
   await parseArgs(kind, args)
+  const queue = storable(options.queue ?? kind.queue, 'invalid_queue', 'Queue')
   return {
     kind: kind.name,
     args: jsonText(args, 'invalid_args', `Arguments of "${kind.name}"`),
-    queue: storable(options.queue ?? kind.queue, 'invalid_queue', 'Queue'),
+    queue,
     priority: int4(options.priority ?? kind.priority, 'invalid_priority'),
     run_at: instant(options.runAt),
-    delay_seconds: seconds(options.delaySeconds),
+    delay_seconds: seconds(options.delaySeconds ?? debounceSeconds(options)),
     max_attempts: int4(options.maxAttempts ?? kind.maxAttempts, 'invalid_max_attempts'),
     tags: storable(options.tags, 'invalid_tags', 'Tags'),
     metadata: options.metadata === undefined ? null : jsonText(options.metadata, 'invalid_metadata', 'Metadata'),
+    ordering_key: storable(options.orderingKey, 'invalid_ordering_key', 'Ordering key'),
+    rate_key: storable(options.rateKey, 'invalid_rate_key', 'Rate key'),
+    ...uniqueRow(options, { kind, args, queue }, Date.now()),
   }
 }
 

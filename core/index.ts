@@ -1,13 +1,19 @@
 // The public entry point `millrace`: declare kinds, enqueue them, sync the declarations.
 
 export {
+  type Cancelled,
+  type CancelOptions,
   type Client,
   type ClientOptions,
+  cancel,
+  cancelByKey,
   createClient,
+  type Enqueued,
   enqueue,
   enqueueMany,
   enqueueManyStatement,
   enqueueStatement,
+  enqueueUnique,
 } from './client.ts'
 export { type Database, type DriverOptions, type PostgresJsLike, type QueryLike, toSql } from './drivers.ts'
 export { type EnqueueOptions, type Job, job } from './enqueue.ts'
@@ -33,4 +39,6 @@ export {
 } from './manifest.ts'
 export type { Sql, SqlValue } from './sql.ts'
 export type { CompletionEvent, Subscription } from './subscription.ts'
+export type { Spacing, UniqueBy, UniqueOptions, UniqueSettings } from './unique.ts'
+export { type UniqueKeyParts, uniqueKey } from './unique-key.ts'
 export type { JobState } from './wire.ts'
