@@ -35,6 +35,16 @@ export interface PulseQuestion {
   readonly asleep: boolean
 }
 
+/** What became of a segment. */
+export interface Pruned {
+  /** Null: a slot without a segment, into which somebody had written late. */
+  readonly segment: number | null
+  /** Open attempts that go on in a newer segment. */
+  readonly carried: number
+  /** Finished jobs that are kept for longer. */
+  readonly archived: number
+}
+
 interface PulseRow {
   readonly beat_ms: number | null
   readonly epoch: string | null
@@ -95,6 +105,21 @@ export class MaintenanceEngine {
       work: row?.work ?? false,
       chores: row?.chores ?? [],
     }
+  }
+
+  /** Opens the next segment if there is a reason to; answers its number. */
+  async rotate(epoch: string): Promise<string | undefined> {
+    return (await this.#value<string | null>('rotate($1::text::bigint)', [epoch])) ?? undefined
+  }
+
+  /** Empties the oldest segment if its time is over. */
+  async prune(epoch: string): Promise<Pruned | undefined> {
+    return (await this.#value<Pruned | null>('prune($1::text::bigint)', [epoch])) ?? undefined
+  }
+
+  /** Looks over all lanes: what waits there, and since when. */
+  async survey(epoch: string): Promise<void> {
+    await this.#value('survey($1::text::bigint)', [epoch])
   }
 
   /** Deletes up to `max` each of dead letters and archived jobs whose retention is over; answers how many. */

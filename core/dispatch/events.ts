@@ -26,8 +26,23 @@ export type MaintenanceEvent =
     }
   | { readonly type: 'throttled'; readonly origin: string; readonly pauseMs: number }
   | { readonly type: 'promoted'; readonly jobs: number }
-  | { readonly type: 'rescued'; readonly parked: number; readonly lost: number }
+  /** A schedule came due; `skipped` of its occurrences became no job because an earlier one's was open. */
+  | { readonly type: 'fired'; readonly schedule: string; readonly jobs: number; readonly skipped: number }
+  /** `stuck` attempts could not be closed; the database's log says why. They are tried again in a minute. */
+  | { readonly type: 'rescued'; readonly parked: number; readonly lost: number; readonly stuck: number }
   | { readonly type: 'asleep' | 'awake' }
+  /** How long there was nothing to do, and how many statements that took. */
+  | { readonly type: 'slept'; readonly seconds: number; readonly statements: number }
+  /** This process is the leader from here on, or is it no longer although it did not resign. */
+  | { readonly type: 'leading' | 'deposed'; readonly epoch: string }
+  | { readonly type: 'rotated'; readonly segment: string }
+  | {
+      readonly type: 'pruned'
+      readonly segment: number | null
+      readonly carried: number
+      readonly archived: number
+    }
+  | { readonly type: 'expired'; readonly jobs: number }
   /** Changed declarations of kinds and subscriptions were read, and hold from here on. */
   | { readonly type: 'reloaded' }
   /** Something failed and is tried again. */

@@ -12,8 +12,8 @@ import type { OnEvent } from './events.ts'
 const GRACE_MS = 500
 /** Longest pause between polls while awake or falling asleep. */
 const LONGEST_POLL_MS = 1_000
-/** Looks all the same now and then, should a notification ever be lost. */
-const FALLBACK_MS = 30_000
+/** Longer than that no timer waits. Should a notification ever be lost, the pulse sees the work and nudges. */
+const UNTIL_TOLD_MS = 2 ** 31 - 1
 /** So many notifications within a second are a storm: it stays awake for a while, whoever takes the work. */
 const STORM = 20
 const STORM_GRACE_MS = 5_000
@@ -70,10 +70,10 @@ export class Idle {
   }
 
   /** A look found nothing. Resolves when it is worth looking again, and after `mostMs` at the latest. */
-  async rest(mostMs = FALLBACK_MS): Promise<void> {
+  async rest(mostMs = UNTIL_TOLD_MS): Promise<void> {
     const emptyFor = performance.now() - this.#lastWork
     if (this.#inStorm()) await this.#lowerFlag()
-    else if (this.#asleep) await this.#signal.wait(Math.min(mostMs, FALLBACK_MS))
+    else if (this.#asleep) await this.#signal.wait(mostMs)
     else if (this.#horizon !== undefined) await this.#fallAsleep(this.#horizon, emptyFor)
     else if (this.#listening && emptyFor > this.#graceMs) await this.#raiseFlag()
     else await this.#signal.wait(pollDelay(emptyFor))

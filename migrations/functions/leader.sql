@@ -48,14 +48,14 @@ begin
   return false;
 end $$;
 
--- What only the leader may do begins with this. The lock lasts as long as the transaction: until then nobody else becomes
+-- What only the leader may do begins with this; without an epoch an operator does it by hand. The lock lasts as long as the transaction: until then nobody else becomes
 -- leader, while renewals go on.
 create function millrace.require_leader(epoch bigint) returns void language plpgsql as $$
 #variable_conflict use_column
 begin
   perform from millrace.leader l
   where l.name = 'maintenance' and l.epoch = require_leader.epoch and l.until > clock_timestamp() for key share;
-  if not found then
+  if not found and epoch is not null then
     raise exception 'millrace: epoch % is not the leader''s (any more)', epoch
       using errcode = 'object_not_in_prerequisite_state', constraint = 'not_leader';
   end if;

@@ -54,11 +54,11 @@ begin
 end $$;
 
 create function millrace.ms_until(at timestamptz) returns float8 language sql as $$
-  select (extract(epoch from at - clock_timestamp()) * 1000)::float8
+  select case when isfinite(at) then (extract(epoch from at - clock_timestamp()) * 1000)::float8 end
 $$;
 
 -- From when on an accepted attempt has been silent for too long, among those that rescue is not done with. Looks at the next
--- few batches only: when all attempts of many are closed, the next pulse looks further (asleep), or rescue does (awake).
+-- few batches only: once all of them have passed, rescue looks further itself.
 create function millrace.silent_from(asleep boolean) returns timestamptz language sql as $$
   select min(deadline) from (
     select p.deadline, row_number() over (order by p.deadline) as place,
@@ -72,50 +72,30 @@ create function millrace.silent_from(asleep boolean) returns timestamptz languag
         and deadline <= case when asleep then 'infinity' else now() end
       order by deadline limit 20
     ) p
-  ) batch where open or place = 20
+  ) batch where open or place = 20 and deadline <= now()
 $$;
 
--- Whether any job waits to be claimed in a queue that is not paused; the same look as claim's, at all lanes.
+-- Whether any job waits to be claimed in a queue that is not paused.
 create function millrace.unclaimed() returns boolean language sql as $$
   select exists (
-    select from (select distinct on (id) id, queue from millrace.lane) l
-    cross join (select (number % 8)::smallint as slot from millrace.segment where not drained) s
-    left join lateral (
-      select c.*, greatest(c.last_xid, pg_snapshot_xmax(c.prev)) as from_xid from millrace.claim_log c
-      where c.slot = s.slot and c.lane = l.id order by c.n desc limit 1
-    ) c on true
-    where not exists (select from millrace.queue q where q.name = l.queue and q.paused_at is not null)
-      and (
-        exists (select from millrace.job_log j where j.slot = s.slot and j.lane = l.id and (
-          c.last_id is null and j.xid >= coalesce(pg_snapshot_xmax(c.cur), '0')))
-        or c.last_id is not null and exists (select from millrace.job_log j where j.slot = s.slot and j.lane = l.id
-          and (j.xid, j.id) > (c.from_xid, case when c.from_xid > c.last_xid then -1 else c.last_id end))
-        or c.last_id is not null and exists (select from pg_snapshot_xip(c.prev) x
-          where x >= c.last_xid and pg_visible_in_snapshot(x, pg_current_snapshot())
-            and exists (select from millrace.job_log j where j.slot = s.slot and j.lane = l.id
-              and j.xid = x and j.id > case when x = c.last_xid then c.last_id else -1 end))
-        or exists (select from pg_snapshot_xip(c.cur) x where pg_visible_in_snapshot(x, pg_current_snapshot())
-          and exists (select from millrace.job_log j where j.slot = s.slot and j.lane = l.id and j.xid = x))
-      ))
+    select from (select distinct on (id) id, queue from millrace.lane) l cross join millrace.segment s
+    where not s.drained and not exists (select from millrace.queue q where q.name = l.queue and q.paused_at is not null)
+      and millrace.head(l.id, (s.number % 8)::smallint) is not null)
 $$;
 
 -- What the leader has to do, as far as can be seen at a glance.
 create function millrace.chores() returns text[] language sql as $$
-  with newest as (
-    select number, opened_at, (number % 8)::smallint as slot from millrace.segment order by number desc limit 1
+  with setting as (
+    select max(value) filter (where name = 'rotate_seconds') as seconds, max(value) filter (where name = 'rotate_bytes') as bytes
+    from millrace.setting
+  ), newest as (
+    select opened_at, (number % 8)::int as slot from millrace.segment order by number desc limit 1
   )
   select array_remove(array[
-    case when exists (select from newest n where
-        n.opened_at < now() - (select make_interval(secs => value) from millrace.setting where name = 'rotate_seconds')
-          and exists (select from millrace.job_log j where j.slot = n.slot)
-        or pg_total_relation_size(format('millrace.job_log_%s', n.slot))
-          + pg_total_relation_size(format('millrace.outcome_log_%s', n.slot))
-          > (select value from millrace.setting where name = 'rotate_bytes'))
-      then 'rotate' end,
-    case when exists (select from millrace.segment s where s.number = (select max(b.number) from millrace.segment b
-        where b.opened_at < now() - (select make_interval(secs => value) from millrace.setting where name = 'retention_seconds'))
-          and exists (select from millrace.segment a where a.number < s.number))
-      then 'prune' end,
+    (select 'rotate' from newest n, setting s
+      where exists (select from millrace.job_log j where j.slot = n.slot)
+        and (n.opened_at <= now() - make_interval(secs => s.seconds) or millrace.slot_bytes(n.slot) >= s.bytes)),
+    (select 'prune' from millrace.prunable() where slot is not null),
     case when exists (select from millrace.lane_head) or millrace.unclaimed()
         or (select count(*) from millrace.segment where not drained) > 1
       then 'survey' end,

@@ -42,7 +42,7 @@ describe('a connection breaks', () => {
           throw Object.assign(new Error('the connection broke'), { code: 'CONNECTION_CLOSED' })
         },
       })
-      const work = await database.maintain({ wrap: losingAnswers, name: 'unlucky', beatMs: 50 })
+      const work = await database.maintain({ wrap: losingAnswers, name: 'unlucky', pulseMs: 50 })
       const jobs = [...(await database.enqueueMany('work', 10)), ...(await database.enqueueMany('work', 10))]
       await work.events.until(({ type }) => type === 'error')
       // What was claimed unseen is left to rescue, once its runtime counts as dead.
@@ -63,7 +63,7 @@ describe('a connection breaks', () => {
     await database.declare([{ name: 'work', target: { url: fn.url, mode: 'sync', concurrency: 8 } }])
     const jobs = await database.enqueueMany('work', 300)
     await database.sql`update millrace.setting set value = 1 where name = 'runtime_lost_seconds'`
-    const work = await database.maintain({ listen: true, name: 'victim', batch: 20, beatMs: 50 })
+    const work = await database.maintain({ listen: true, name: 'victim', batch: 20, pulseMs: 50 })
     for (let sent = 50; sent <= 200; sent += 50) {
       await fn.received.until({}, sent)
       await database.sql`select pg_terminate_backend(pid) from pg_stat_activity
@@ -130,9 +130,9 @@ describe('a dispatcher that was taken for dead', () => {
     await database.sql.begin(async tx => {
       await tx`select * from millrace.claim(${runtime}::text::bigint, 10)`
       // Gives nothing up before the claim has been committed.
-      expect(await database.engine.rescue(10)).toEqual({ parked: 0, lost: 0 })
+      expect(await database.engine.rescue(10)).toEqual({ parked: 0, lost: 0, stuck: 0 })
     })
-    expect(await database.engine.rescue(10)).toEqual({ parked: 0, lost: 1 })
+    expect(await database.engine.rescue(10)).toEqual({ parked: 0, lost: 1, stuck: 0 })
     expect(await database.job(id)).toMatchObject({ state: 'retryable', errors: [{ code: 'dispatcher_lost' }] })
   })
 
@@ -140,12 +140,12 @@ describe('a dispatcher that was taken for dead', () => {
     const database = await freshDatabase()
     const fn = await startFunctionServer((_, nth) => (nth === 1 ? undefined : {}))
     await database.declare([{ name: 'work', target: { url: fn.url, mode: 'sync' } }])
-    const frozen = await database.maintain({ name: 'frozen', beatMs: 50 })
+    const frozen = await database.maintain({ name: 'frozen', pulseMs: 50 })
     const id = await database.enqueue('work')
     const held = await fn.received.first({})
     await database.sql.begin(async tx => {
       await tx`update millrace.runtime set seen_at = now() - interval '1 hour', lost_at = now() - interval '1 second' where name = 'frozen'`
-      await tx`select millrace.rescue_lost(10)`
+      await tx`select millrace.rescue(10)`
     })
     await frozen.closed(id, 'completed')
     send(held.response, {})

@@ -33,7 +33,7 @@ async function withFunction() {
 test('with nothing to do it falls asleep and asks nothing more, until a job is due', async () => {
   const { database } = await withFunction()
   const { statements, wrap } = noting()
-  const work = await database.maintain({ listen: true, wrap, rescueMs: 60_000 })
+  const work = await database.maintain({ listen: true, wrap, asleepPulseMs: 60_000 })
   await work.events.until({ type: 'asleep' })
   const before = statements.all.length
   const id = await database.enqueue('work', {}, { delay_seconds: 1.2 })
@@ -191,7 +191,7 @@ test('one with full hands leaves the rest to one that slept', async () => {
 
 test('one that was taken for dead while it slept registers anew and is woken as before', async () => {
   const { database } = await withFunction()
-  const work = await database.maintain({ listen: true, beatMs: 200 })
+  const work = await database.maintain({ listen: true })
   await work.events.until({ type: 'asleep' })
   await database.sql`delete from millrace.runtime`
   // Falls asleep again, under its new id, with its flag up.

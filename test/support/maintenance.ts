@@ -93,7 +93,8 @@ export async function startMaintenance(url: string, { listen = false, wrap = sam
     transport,
     keyring,
     onEvent: events.push,
-    rescueMs: 100,
+    pulseMs: 100,
+    asleepPulseMs: 100,
     ...options,
   })
   await maintenance.start()

@@ -1,0 +1,23 @@
+// Empties segments whose time is over, one at a time.
+
+import type { ChoreStep } from './chore.ts'
+
+/** SQLSTATE: a transaction that uses the segment was not waited for. */
+const LOCK_NOT_AVAILABLE = '55P03'
+
+export const prune: ChoreStep = {
+  name: 'prune',
+  leastMs: 5_000,
+  mostMs: 600_000,
+  async runOnce(engine, epoch, onEvent) {
+    try {
+      const pruned = await engine.prune(epoch)
+      if (pruned === undefined) return { did: 0 }
+      onEvent({ type: 'pruned', ...pruned })
+      return { did: 1, more: true }
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === LOCK_NOT_AVAILABLE) return { did: 0 }
+      throw error
+    }
+  },
+}
