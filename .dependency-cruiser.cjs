@@ -8,7 +8,7 @@ const PORTS = '^core/((drivers|engine|sql)\\.ts$|dispatch/(transport|events)\\.t
 /** What a role consists of at its top. */
 const APPS = '^core/(callbacks/app\\.ts$|function/serve\\.ts$|maintenance/)'
 /** Public entry points: they only re-export. */
-const ENTRIES = '^core/(index|callbacks|function|maintenance|protocol)\\.ts$'
+const ENTRIES = '^core/(index|admin|callbacks|function|maintenance|protocol)\\.ts$'
 const OUTSIDE_OF_CORE = '^(functions|infra|migrations|examples|bench|chaos|test)/'
 
 /** What the core may use from npm; no driver, no HTTP client or server of a platform, no cloud SDK. */

@@ -1,0 +1,35 @@
+// Public entry `millrace/admin`: lists, dead letters, bulk operations, schedules and runtimes, for operators.
+
+export { type Admin, type AdminOptions, admin } from './admin/admin.ts'
+export type {
+  Batch,
+  BatchFilter,
+  BatchListOptions,
+  BatchOperation,
+  BatchPreview,
+  BatchState,
+} from './admin/batches.ts'
+export type { Id, Page, PageOptions } from './admin/calls.ts'
+export type {
+  BulkDeadLetterFilter,
+  DeadLetter,
+  DeadLetterDepth,
+  DeadLetterFilter,
+  DeadLetterRow,
+  DeadLettersRetried,
+} from './admin/dead-letters.ts'
+export type { JobFilter } from './admin/job-filter.ts'
+export type {
+  AttemptView,
+  Cancelled,
+  JobDetail,
+  JobRow,
+  Lane,
+  ListOptions,
+  Moved,
+  MoveProblem,
+  Retried,
+  RetryProblem,
+} from './admin/jobs.ts'
+export type { LeaderView, RuntimeView } from './admin/runtimes.ts'
+export type { ScheduleView } from './schedule-engine.ts'

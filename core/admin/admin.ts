@@ -1,0 +1,42 @@
+// Everything an operator does, in one object: over any driver, on any runtime.
+
+import { type Database, toSql } from '../drivers.ts'
+import { ScheduleEngine } from '../schedule-engine.ts'
+import { Batches } from './batches.ts'
+import { Calls } from './calls.ts'
+import { DeadLetters } from './dead-letters.ts'
+import { Jobs } from './jobs.ts'
+import { Runtimes } from './runtimes.ts'
+
+export interface AdminOptions {
+  /** The schema that `millrace migrate` was told to use: `millrace`. */
+  readonly schema?: string | undefined
+}
+
+export interface Admin {
+  readonly jobs: Jobs
+  readonly deadLetters: DeadLetters
+  readonly batches: Batches
+  readonly schedules: ScheduleEngine
+  readonly runtimes: Runtimes
+}
+
+/**
+ * The admin module on a connection, pool or transaction. Every method is one statement, unless it says otherwise.
+ *
+ * @throws {MillraceError} `unsupported_driver`
+ * @example
+ * const { jobs, deadLetters } = admin(sql)
+ * for (const job of (await jobs.list({ state: 'failed', queue: 'mails' })).items) console.log(job.id, job.error?.message)
+ * await deadLetters.retry({ queue: 'mails', reason: 'max_attempts_exhausted' })
+ */
+export function admin(database: Database, { schema }: AdminOptions = {}): Admin {
+  const calls = new Calls(database, schema)
+  return {
+    jobs: new Jobs(calls),
+    deadLetters: new DeadLetters(calls),
+    batches: new Batches(calls),
+    schedules: new ScheduleEngine(toSql(database), { schema }),
+    runtimes: new Runtimes(calls),
+  }
+}

@@ -1,0 +1,62 @@
+// Calls of the engine's SQL functions over the Sql port, for the parts of the admin module.
+
+import { translatingErrors } from '../database-errors.ts'
+import { type Database, toSql } from '../drivers.ts'
+import { MillraceError } from '../errors.ts'
+import { arrayLiteral, quoteIdentifier, type Sql, type SqlValue } from '../sql.ts'
+
+/** A job or batch by its number, in whatever shape it travelled. */
+export type Id = string | number | bigint
+
+/** One page of a list. */
+export interface Page<Item> {
+  readonly items: readonly Item[]
+  /** Hand it back for the next page, which may be there even if this one is short or empty; null: this was the last. */
+  readonly cursor: string | null
+}
+
+export interface PageOptions {
+  /** 100 unless given, at most 1000. */
+  readonly limit?: number | undefined
+  /** What the page before answered. */
+  readonly cursor?: string | null | undefined
+}
+
+/** The SQL functions of one schema of one database. Errors of the database are {@link MillraceError}s where they have a code. */
+export class Calls {
+  readonly #sql: Sql
+  readonly #schema: string
+
+  constructor(database: Database, schema = 'millrace') {
+    this.#sql = toSql(database)
+    this.#schema = quoteIdentifier(schema)
+  }
+
+  /** What a function answers; undefined for null. Parameters are text, cast in the call. */
+  async value<T>(call: string, params: readonly SqlValue[] = []): Promise<T | undefined> {
+    const [row] = await this.#query<{ value: T | null }>(`select ${this.#schema}.${call} as value`, params)
+    return row?.value ?? undefined
+  }
+
+  /** The rows that a function answers, as objects. */
+  async rows<T>(call: string, params: readonly SqlValue[] = []): Promise<T[]> {
+    const rows = await this.#query<{ value: T }>(`select to_jsonb(r) as value from ${this.#schema}.${call} r`, params)
+    return rows.map(({ value }) => value)
+  }
+
+  #query<Row>(text: string, params: readonly SqlValue[]): Promise<Row[]> {
+    return translatingErrors(() => this.#sql.query<Row>(text, params))
+  }
+}
+
+/** A Postgres array of ids. @throws {MillraceError} `invalid_request` when one of them is none */
+export function idsLiteral(ids: readonly Id[]): string {
+  for (const id of ids) checkId(id)
+  return arrayLiteral(ids)
+}
+
+/** @throws {MillraceError} `invalid_request` when it is no number that an id could be */
+export function checkId(id: Id): string {
+  if (/^\d{1,18}$/.test(String(id))) return String(id)
+  throw new MillraceError('invalid_request', `Not an id: ${id}`)
+}
