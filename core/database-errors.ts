@@ -72,8 +72,14 @@ const isDatabaseError = (error: unknown): error is DatabaseError =>
   error instanceof Error && !(error instanceof MillraceError) && 'code' in error && typeof error.code === 'string'
 
 /** SQLSTATE classes in which a value is at fault: data exception, integrity violation, program limit exceeded. */
-export function isDataError(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  const state = error instanceof Error && error.cause !== undefined && isDataError(error.cause)
-  return state || (typeof code === 'string' && /^(22|23|54)[0-9A-Z]{3}$/.test(code))
+export const isDataError = (error: unknown): boolean => hasState(error, /^(22|23|54)[0-9A-Z]{3}$/)
+
+/** A statement that gave up waiting for a lock that another transaction holds. */
+export const isLockTimeout = (error: unknown): boolean => hasState(error, /^55P03$/)
+
+/** Of the error itself, or of what it was made of. */
+function hasState(error: unknown, pattern: RegExp): boolean {
+  if (!(error instanceof Error)) return false
+  const code = 'code' in error ? error.code : undefined
+  return (typeof code === 'string' && pattern.test(code)) || hasState(error.cause, pattern)
 }

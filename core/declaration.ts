@@ -10,12 +10,13 @@ export function checkKind(kind: KindOptions & { readonly name: string }): void {
   if (kind.queue !== undefined && !isLength(kind.queue)) refuse(where, 'queue has 1 to 200 characters')
   checkInteger(where, 'priority', kind.priority, 1, 4)
   checkInteger(where, 'maxAttempts', kind.maxAttempts, 1, 1000)
+  checkSeconds(where, 'timeLimitSeconds', kind.timeLimitSeconds)
   if (kind.retry) checkRetry(`${where}: retry`, kind.retry)
   if (kind.target) checkTarget(`${where}: target`, kind.target)
 }
 
 /** @throws {MillraceError} `invalid_declaration` */
-export function checkName(what: 'kind' | 'subscription', name: string): void {
+export function checkName(what: 'kind' | 'subscription' | 'schedule' | 'queue', name: string): void {
   if (!isLength(name)) refuse(`A ${what}'s name`, `has 1 to 200 characters, not ${name.length}`)
   if (name.startsWith('millrace.')) refuse(`The ${what} "${name}"`, 'names that start with "millrace." are built in')
 }
@@ -38,11 +39,18 @@ function checkTarget(where: string, target: HttpTarget): void {
   checkSeconds(where, 'requestTimeoutSeconds', target.requestTimeoutSeconds)
   checkSeconds(where, 'callbackTimeoutSeconds', target.callbackTimeoutSeconds)
   checkInteger(where, 'concurrency', target.concurrency, 1, 10_000)
+  if (target.statuses) checkStatuses(where, target.statuses)
   try {
     new Headers({ ...target.headers })
   } catch (error) {
     refuse(where, `headers: ${(error as Error).message}`)
   }
+}
+
+function checkStatuses(where: string, { retry = [], final = [] }: NonNullable<HttpTarget['statuses']>): void {
+  for (const status of [...retry, ...final]) checkInteger(where, 'a status', status, 300, 599)
+  const both = retry.find(status => final.includes(status))
+  if (both !== undefined) refuse(where, `statuses: ${both} is under both retry and final`)
 }
 
 const DAY_SECONDS = 24 * 3600
@@ -78,9 +86,11 @@ function checkSeconds(where: string, name: string, value: number | undefined): v
   refuse(where, `${name} is above 0 and at most ${30 * DAY_SECONDS} seconds (30 days), not ${value}`)
 }
 
-function checkInteger(where: string, name: string, value: number | undefined, low: number, high: number): void {
+/** @throws {MillraceError} `invalid_declaration` */
+export function checkInteger(where: string, name: string, value: number | undefined, low: number, high: number): void {
   if (value === undefined || (Number.isInteger(value) && value >= low && value <= high)) return
   refuse(where, `${name} is a whole number from ${low} to ${high}, not ${value}`)
 }
 
-const isLength = (text: string): boolean => text.length >= 1 && text.length <= 200
+/** Of a name: 1 to 200 characters. */
+export const isLength = (text: string): boolean => text.length >= 1 && text.length <= 200

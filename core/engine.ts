@@ -15,7 +15,8 @@ export const attemptName = ({ segment, id, attempt }: AttemptRef): string => `${
 
 /** How an attempt ended, as its closer asks for it. */
 export type Outcome =
-  | { readonly kind: 'completed'; readonly result?: Json | undefined }
+  /** `error` says why there is no result where there should be one. */
+  | { readonly kind: 'completed'; readonly result?: Json | undefined; readonly error?: AttemptError | undefined }
   /** Retried by the job's policy while attempts are left, unless `retryable` is false. */
   | {
       readonly kind: 'failed'
@@ -26,6 +27,8 @@ export type Outcome =
     }
   /** Put back without using up an attempt (throttled, no target yet); a failure once that has gone on for too long. */
   | { readonly kind: 'put_back'; readonly error: AttemptError; readonly delayMs: number }
+  /** Again later because the function says so: no failure, costs no attempt, as often as it likes. */
+  | { readonly kind: 'snoozed'; readonly delayMs: number }
   /** Handed back at once without using up an attempt (a dispatcher that drains). */
   | { readonly kind: 'released' }
 
@@ -33,6 +36,12 @@ export interface AttemptError {
   readonly message: string
   /** What went wrong, for machines: `http_500`, `timeout`, `callback_timeout`, `reported` ... */
   readonly code: string
+}
+
+/** On record instead of a result that is too large to be kept. The engine says the same of those it refuses. */
+export const RESULT_TOO_LARGE: AttemptError = {
+  code: 'result_too_large',
+  message: 'the result is too large to be kept',
 }
 
 export interface CloseItem extends AttemptRef {
@@ -50,6 +59,8 @@ export interface Closed {
   readonly fresh: boolean
   /** The recorded result of a completed attempt. */
   readonly result?: Json | undefined
+  /** True when this call closed the attempt as completed, but its result was too large to be kept. */
+  readonly resultTooLarge?: true
 }
 
 export interface HeartbeatItem extends AttemptRef {
@@ -60,6 +71,8 @@ export interface HeartbeatItem extends AttemptRef {
 export interface Beat {
   /** `running` or `waiting_external` while the attempt is open, else its recorded end as in {@link Closed}. */
   readonly state: Closed['state'] | 'running' | 'waiting_external'
+  /** How long the attempt may now stay silent, in seconds, where its kind's time limit leaves less than was asked for. */
+  readonly timeoutSeconds?: number | undefined
 }
 
 /** The two verbs the callback ingress needs. */

@@ -29,6 +29,8 @@ export type ErrorCode =
   | 'cancelled'
   | 'non_retryable'
   | 'retry_later'
+  | 'snoozed'
+  | 'timeout'
   | 'callback_undelivered'
   | 'schema_missing'
   | 'schema_too_new'

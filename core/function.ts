@@ -2,7 +2,7 @@
 
 export type { Conclusion } from './function/attempt.ts'
 export type { Ending } from './function/ending.ts'
-export { NonRetryableError, RetryLaterError } from './function/errors.ts'
+export { NonRetryableError, RetryLaterError, SnoozeError } from './function/errors.ts'
 export { type Handler, handle } from './function/handler.ts'
 export type { Job } from './function/job.ts'
 export type { ReceiverPort } from './function/port.ts'

@@ -15,6 +15,9 @@ export interface GroupingOptions<Item> {
   readonly isItemsFault: (error: unknown) => boolean
 }
 
+/** As many calls as halves would take, but fewer that fail, which may take long. */
+const PARTS = 8
+
 interface Waiting<Item, Answer> {
   readonly item: Item
   readonly resolve: (answer: Answer) => void
@@ -30,7 +33,7 @@ interface Waiting<Item, Answer> {
  * comes after it.
  *
  * A call that fails answers nobody: all of its items are rejected with its error, or, where one of them may be at
- * fault, the halves are called again on their own until it stands alone.
+ * fault, parts of them are called again on their own until it stands alone.
  */
 export function grouped<Item, Answer>(
   run: (items: readonly Item[]) => Promise<readonly Answer[]>,
@@ -48,15 +51,14 @@ export function grouped<Item, Answer>(
       if (answers.length !== group.length) throw new Error(`${answers.length} answers to ${group.length} items`)
       for (const [i, { resolve }] of group.entries()) resolve(answers[i] as Answer)
     } catch (error) {
-      if (group.length > 1 && isItemsFault(error)) await callHalves(group)
+      if (group.length > 1 && isItemsFault(error)) await callParts(group)
       else for (const { reject } of group) reject(error)
     }
   }
 
-  const callHalves = async (group: readonly Waiting<Item, Answer>[]): Promise<void> => {
-    const middle = group.length >> 1
-    await call(group.slice(0, middle))
-    await call(group.slice(middle))
+  const callParts = async (group: readonly Waiting<Item, Answer>[]): Promise<void> => {
+    const size = Math.ceil(group.length / PARTS)
+    for (let from = 0; from < group.length; from += size) await call(group.slice(from, from + size))
   }
 
   /** Milliseconds until the next call may begin. */

@@ -34,6 +34,11 @@ export interface HttpTarget {
   readonly concurrency?: number
   /** Sent with every dispatch. */
   readonly headers?: Readonly<Record<string, string>>
+  /**
+   * Statuses (300 to 599) that mean something else than usual (408, 425, 429 and 5xx are retried, other 4xx final). What
+   * stands under `retry` is a failed attempt, also where 429 and 503 would put the job back.
+   */
+  readonly statuses?: { readonly retry?: readonly number[]; readonly final?: readonly number[] }
 }
 
 /** Everything about a kind that the database knows. */
@@ -44,6 +49,11 @@ export interface KindOptions {
   readonly priority?: number
   /** 1 to 1000; 25 unless given. */
   readonly maxAttempts?: number
+  /**
+   * How long one attempt may take, in seconds, from when it is sent, however often it sends heartbeats; then it has failed
+   * (`deadline_exceeded`) and is retried while attempts are left. At most 30 days; no limit unless given.
+   */
+  readonly timeLimitSeconds?: number
   readonly retry?: RetryPolicy
   readonly target?: HttpTarget
 }

@@ -21,6 +21,7 @@ export interface ClaimedJob extends AttemptRef {
 /** A row of the `kind` table. */
 export interface KindRow {
   readonly name: string
+  readonly time_limit_seconds: number | null
   readonly target: TargetRow | null
 }
 
@@ -32,6 +33,7 @@ export interface TargetRow {
   readonly callback_timeout_seconds?: number
   readonly concurrency?: number
   readonly headers?: Readonly<Record<string, string>>
+  readonly statuses?: { readonly retry?: readonly number[]; readonly final?: readonly number[] }
 }
 
 /** A row of the `subscription` table. */
@@ -63,19 +65,32 @@ export interface JobView {
   readonly finished_at: string | null
 }
 
+/** How many attempts `rescue` has closed, and how many it could not close. */
+export interface Rescued {
+  /** Past their deadline, without a sign of life. */
+  readonly parked: number
+  /** Of dispatchers that died. */
+  readonly lost: number
+  readonly stuck: number
+}
+
 /** Which SQL outcome, and which details, stand for an {@link Outcome}. */
 function outcomeRow(outcome: Outcome): [name: string, detail: object | null] {
   switch (outcome.kind) {
     case 'completed':
-      return ['completed', outcome.result === undefined ? null : { result: outcome.result }]
+      return ['completed', outcome.result === undefined && !outcome.error ? null : detailOf(outcome)]
     case 'failed':
       return [outcome.retryable ? 'retry' : 'fail', { error: outcome.error, delay_ms: outcome.delayMs }]
     case 'put_back':
       return ['put_back', { error: outcome.error, delay_ms: outcome.delayMs }]
+    case 'snoozed':
+      return ['snooze', { delay_ms: outcome.delayMs }]
     case 'released':
       return ['release', null]
   }
 }
+
+const detailOf = ({ result, error }: Extract<Outcome, { kind: 'completed' }>) => ({ result, error })
 
 const STATE: Readonly<Record<string, Closed['state']>> = {
   c: 'completed',
@@ -132,6 +147,8 @@ export class SqlEngine implements CallbackStore {
         state: STATE[state ?? ''] ?? 'unknown',
         fresh,
         ...(result === null ? {} : { result: JSON.parse(result) as Json }),
+        // Of what this call has completed, nothing else is worth an answer.
+        ...(state === 'c' && fresh && { resultTooLarge: true as const }),
       }
     }
     return closed
@@ -143,15 +160,18 @@ export class SqlEngine implements CallbackStore {
   }
 
   async heartbeat(items: readonly HeartbeatItem[]): Promise<Beat[]> {
-    const rows = await this.#query<{ state: string | null }>(
-      `select state from ${this.#schema}.heartbeat(${REFS}, $4::text::float8[], $5::text::jsonb) order by nth`,
+    const rows = await this.#query<{ state: string | null; granted_seconds: number | null }>(
+      `select state, granted_seconds from ${this.#schema}.heartbeat(${REFS}, $4::text::float8[], $5::text::jsonb) order by nth`,
       [
         ...columns(items),
         arrayLiteral(items.map(item => item.timeoutSeconds)),
         JSON.stringify(items.map(item => item.progress ?? null)),
       ],
     )
-    return rows.map(({ state }) => ({ state: state === 'p' ? 'waiting_external' : (STATE[state ?? ''] ?? 'unknown') }))
+    return rows.map(({ state, granted_seconds }) => ({
+      state: state === 'p' ? 'waiting_external' : (STATE[state ?? ''] ?? 'unknown'),
+      ...(granted_seconds !== null && { timeoutSeconds: granted_seconds }),
+    }))
   }
 
   /** Makes due deferred jobs available. `nextInMs`: until the next is due, undefined when none is deferred. */
@@ -164,12 +184,12 @@ export class SqlEngine implements CallbackStore {
     return { promoted: row?.promoted ?? 0, nextInMs: row?.next_in_ms ?? undefined }
   }
 
-  /** Retries attempts that nobody will close any more; answers how many. */
-  async rescue(max: number): Promise<{ parked: number; lost: number }> {
-    // Two transactions, so that they do not lock attempts in an order of their own.
-    const count = async (verb: 'rescue_parked' | 'rescue_lost') =>
-      (await this.#query<{ n: number }>(`select ${this.#schema}.${verb}($1::text::int) as n`, [max]))[0]?.n ?? 0
-    return { parked: await count('rescue_parked'), lost: await count('rescue_lost') }
+  /** Retries attempts that nobody will close any more, up to `max` of either sort; `stuck` ones cannot be closed for now. */
+  async rescue(max: number): Promise<Rescued> {
+    const rows = await this.#query<Rescued>(`select parked, lost, stuck from ${this.#schema}.rescue($1::text::int)`, [
+      max,
+    ])
+    return rows[0] ?? { parked: 0, lost: 0, stuck: 0 }
   }
 
   /** One job by its id; undefined when there is none (any more). */
@@ -215,7 +235,7 @@ export class SqlEngine implements CallbackStore {
   }
 
   kinds(): Promise<KindRow[]> {
-    return this.#query(`select name, target from ${this.#schema}.kind`)
+    return this.#query(`select name, time_limit_seconds, target from ${this.#schema}.kind`)
   }
 
   subscriptions(): Promise<SubscriptionRow[]> {

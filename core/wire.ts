@@ -16,6 +16,8 @@ export const HEADER = {
   idempotencyKey: 'idempotency-key',
   /** On a function's answer: `true` makes any failure final, `false` makes any failure retryable, whatever the status. */
   noRetry: 'millrace-no-retry',
+  /** On a function's answer: the attempt ends without having failed, and the job comes again in so many seconds. */
+  snooze: 'millrace-snooze',
 } as const
 
 /** Where callbacks go, below the ingress's base URL, unless configured otherwise. */
@@ -57,14 +59,19 @@ export interface DispatchBody {
 
 export interface CompleteBody {
   readonly payload?: Json
+  /** There is a result, but it is too large to be sent. */
+  readonly payload_too_large?: boolean
 }
 
 export interface FailBody {
-  readonly error: string
+  /** May be missing only with `snooze_seconds`. */
+  readonly error?: string
   /** Final unless true, as in Awa's contract. */
   readonly retryable?: boolean
   /** With `retryable: true`: put the job back for so long, in seconds, without using up an attempt. */
   readonly retry_after_seconds?: number
+  /** Instead of all that: again in so many seconds; no failure, and costs no attempt. */
+  readonly snooze_seconds?: number
 }
 
 export interface HeartbeatBody {

@@ -88,8 +88,14 @@ describe('an ingress that does not take the callback', () => {
   })
 
   test('that refuses the result gets a final failure, lest the work be done over and over', async () => {
-    const { received, conclusion } = await run(({ action }) => (action === 'complete' ? status(413) : undefined))
+    const { received, conclusion } = await run(({ action }) => (action === 'complete' ? status(422) : undefined))
     expect(received[1]).toEqual({ action: 'fail', body: { error: expect.any(String), retryable: false } })
+    expect(conclusion).toEqual(['recorded'])
+  })
+
+  test('for which the result is too large is told that there is one', async () => {
+    const { received, conclusion } = await run((_, nth) => (nth === 1 ? status(413) : undefined))
+    expect(received[1]).toEqual({ action: 'complete', body: { payload_too_large: true } })
     expect(conclusion).toEqual(['recorded'])
   })
 

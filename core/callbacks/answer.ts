@@ -12,26 +12,32 @@ export interface CallbackAnswer {
   readonly result?: Json | undefined
   /** On a heartbeat: the job was cancelled, stop working. */
   readonly cancel?: true
+  /** On a `complete`: the job is done, but its result was too large to be kept. */
+  readonly result_too_large?: true
+  /** On a heartbeat: the kind's time limit leaves so much, which is less than was asked for. */
+  readonly timeout_seconds?: number
 }
 
 /** The same outcome again is answered as if it were the first; another one is a conflict. */
-export function closedAnswer(id: string, asked: Outcome, { state, fresh, result }: Closed): CallbackAnswer {
+export function closedAnswer(id: string, asked: Outcome, closed: Closed): CallbackAnswer {
+  const { state, fresh, result, resultTooLarge } = closed
   if (state === 'unknown') throw unknown()
   if (!fresh && !isSame(asked, state)) throw conflict(state)
   const repeated = !fresh && asked.kind === 'completed' && result !== undefined
-  return { id, state, ...(repeated && { result }) }
+  return { id, state, ...(repeated && { result }), ...(resultTooLarge && { result_too_large: true }) }
 }
 
 /** An open attempt goes on; a cancelled one hears so; any other end is a conflict. */
-export function beatAnswer(id: string, { state }: Beat): CallbackAnswer {
+export function beatAnswer(id: string, { state, timeoutSeconds: granted }: Beat): CallbackAnswer {
   if (state === 'unknown') throw unknown()
   if (state === 'cancelled') return { id, state, cancel: true }
   if (state !== 'running' && state !== 'waiting_external') throw conflict(state)
-  return { id, state }
+  return { id, state, ...(granted !== undefined && { timeout_seconds: granted }) }
 }
 
 function isSame(asked: Outcome, recorded: Closed['state']): boolean {
   if (asked.kind === 'completed') return recorded === 'completed'
+  if (asked.kind === 'snoozed') return recorded === 'available'
   const wentOn = recorded === 'retryable' || (recorded === 'available' && asked.kind === 'put_back')
   return recorded === 'failed' || wentOn
 }

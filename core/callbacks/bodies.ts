@@ -1,6 +1,6 @@
 // The three bodies, checked: what the function asked for, in the engine's words.
 
-import type { HeartbeatItem, Outcome } from '../engine.ts'
+import { type HeartbeatItem, type Outcome, RESULT_TOO_LARGE } from '../engine.ts'
 import type { Json } from '../json.ts'
 import { CALLBACK_TIMEOUT_SECONDS, type Progress } from '../wire.ts'
 import { Problem } from './problem.ts'
@@ -8,16 +8,26 @@ import { Problem } from './problem.ts'
 type Body = { readonly [key: string]: Json | undefined }
 
 const MAX_SECONDS = 30 * 86_400
+/** What snoozes for no time at all would run in a loop, at no cost in attempts. */
+const SHORTEST_SNOOZE_MS = 1_000
 /** Error texts are cut to this many characters. */
 const MAX_ERROR_LENGTH = 10_000
 
 const wrong = (what: string): Problem => new Problem(422, 'invalid_request', what)
 
-/** `{"payload"?: any}` */
-export const completion = ({ payload }: Body): Outcome => ({ kind: 'completed', result: payload })
+/** `{"payload"?: any, "payload_too_large"?: true}` */
+export const completion = ({ payload, payload_too_large: tooLarge }: Body): Outcome => ({
+  kind: 'completed',
+  result: payload,
+  ...(payload === undefined && tooLarge === true && { error: RESULT_TOO_LARGE }),
+})
 
-/** `{"error": string, "retryable"?: bool, "retry_after_seconds"?: number}`; final unless `retryable` is true. */
+/**
+ * `{"error": string, "retryable"?: bool, "retry_after_seconds"?: number}`, final unless `retryable` is true; or
+ * `{"snooze_seconds": number}`, no failure at all.
+ */
 export function failure(body: Body): Outcome {
+  if (body.snooze_seconds !== undefined) return snooze(body.snooze_seconds)
   const { error: said, retryable = false, retry_after_seconds: after } = body
   if (typeof said !== 'string') throw wrong('error must be a string')
   if (typeof retryable !== 'boolean') throw wrong('retryable must be true or false')
@@ -26,6 +36,11 @@ export function failure(body: Body): Outcome {
   if (!retryable) throw wrong('retry_after_seconds needs retryable: true')
   if (!isWithin(after, 0, MAX_SECONDS)) throw wrong('retry_after_seconds must be a number from 0 to 30 days')
   return { kind: 'put_back', error, delayMs: Math.ceil(after * 1000) }
+}
+
+function snooze(seconds: Json): Outcome {
+  if (!isWithin(seconds, 0, MAX_SECONDS)) throw wrong('snooze_seconds must be a number from 0 to 30 days')
+  return { kind: 'snoozed', delayMs: Math.max(SHORTEST_SNOOZE_MS, Math.ceil(seconds * 1000)) }
 }
 
 /** `{"timeout_seconds"?: number, "progress"?: {…}}` */

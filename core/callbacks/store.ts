@@ -2,7 +2,6 @@
 
 import { isDataError } from '../database-errors.ts'
 import {
-  type AttemptRef,
   attemptName,
   type Beat,
   type CallbackStore,
@@ -10,7 +9,8 @@ import {
   type CloseItem,
   type HeartbeatItem,
 } from '../engine.ts'
-import { type GroupingOptions, grouped } from '../grouping.ts'
+import { groupedClose } from '../grouped-close.ts'
+import { grouped } from '../grouping.ts'
 
 export interface GroupedStore {
   close(item: CloseItem): Promise<Closed>
@@ -20,14 +20,14 @@ export interface GroupedStore {
 /** Concurrent callbacks share statements; each is fenced and answered on its own. */
 export function groupedStore(store: CallbackStore): GroupedStore {
   return {
-    close: grouped((items: readonly CloseItem[]) => store.close(items), OPTIONS),
-    heartbeat: grouped((items: readonly HeartbeatItem[]) => store.heartbeat(items), OPTIONS),
+    close: groupedClose(items => store.close(items), { spacingMs: SPACING_MS }),
+    heartbeat: grouped((items: readonly HeartbeatItem[]) => store.heartbeat(items), {
+      key: attemptName,
+      isItemsFault: isDataError,
+      spacingMs: SPACING_MS,
+    }),
   }
 }
 
-const OPTIONS: GroupingOptions<AttemptRef> = {
-  key: attemptName,
-  isItemsFault: isDataError,
-  // Short enough not to be noticed by a function that waits for its answer.
-  spacingMs: 5,
-}
+/** Short enough not to be noticed by a function that waits for its answer. */
+const SPACING_MS = 5

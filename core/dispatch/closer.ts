@@ -2,6 +2,7 @@
 
 import { isDataError } from '../database-errors.ts'
 import { attemptName, type Closed, type CloseItem, type Outcome } from '../engine.ts'
+import { groupedClose } from '../grouped-close.ts'
 import { grouped } from '../grouping.ts'
 import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
 import type { OnEvent } from './events.ts'
@@ -25,12 +26,7 @@ export class Closer {
 
   constructor(engine: SqlEngine, onEvent: OnEvent) {
     this.#onEvent = onEvent
-    this.#close = grouped((items: readonly CloseItem[]) => engine.close(items), {
-      key: attemptName,
-      maxSize: 500,
-      spacingMs: CLOSE_SPACING_MS,
-      isItemsFault: isDataError,
-    })
+    this.#close = groupedClose(items => engine.close(items), { maxSize: 500, spacingMs: CLOSE_SPACING_MS })
     this.#park = grouped(items => parkAll(engine, items), {
       key: ({ job }) => attemptName(job),
       maxSize: 500,
@@ -68,7 +64,7 @@ export class Closer {
 /** Without anything that came from outside. */
 function bare(outcome: Outcome): Outcome {
   if (outcome.kind === 'completed') return { kind: 'completed' }
-  if (outcome.kind === 'released') return outcome
+  if (outcome.kind === 'released' || outcome.kind === 'snoozed') return outcome
   return { ...outcome, error: { code: outcome.error.code, message: 'the error text could not be stored' } }
 }
 

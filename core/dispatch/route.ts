@@ -75,7 +75,9 @@ export class Routes {
     const [kinds, subscriptions] = await Promise.all([this.#engine.kinds(), this.#engine.subscriptions()])
     const limits = limitsOf(kinds)
     this.#kinds = new Map(
-      kinds.flatMap(({ name, target }) => entry(name, target && this.#functionRoute(target, limits))),
+      kinds.flatMap(({ name, target, time_limit_seconds }) =>
+        entry(name, target && this.#functionRoute(target, limits, time_limit_seconds)),
+      ),
     )
     this.#subscriptions = new Map(
       subscriptions.flatMap(({ name, url, secret }) => entry(name, this.#webhookRoute(url, secret, limits))),
@@ -84,32 +86,46 @@ export class Routes {
   }
 
   /** Undefined for a target that cannot be one: rows may come from other hands than our client's. */
-  #functionRoute(target: TargetRow, limits: ReadonlyMap<string, number>): Route | undefined {
+  #functionRoute(
+    target: TargetRow,
+    limits: ReadonlyMap<string, number>,
+    timeLimit: number | null = null,
+  ): Route | undefined {
     const { url, mode, request_timeout_seconds, callback_timeout_seconds, headers } = { ...DEFAULTS, ...target }
     const parsed = URL.parse(url)
     if (parsed === null) return undefined
     const { origin, pathname, search } = parsed
+    const limit = timeLimit ?? Number.POSITIVE_INFINITY
     return {
       origin,
       path: pathname + search,
       mode,
-      requestTimeoutSeconds: request_timeout_seconds,
-      callbackTimeoutSeconds: callback_timeout_seconds,
+      requestTimeoutSeconds: Math.min(request_timeout_seconds, limit),
+      callbackTimeoutSeconds: Math.min(callback_timeout_seconds, limit),
+      isTimeLimited: limit <= request_timeout_seconds,
       ambiguitySeconds: this.#ambiguitySeconds,
       concurrency: limits.get(origin) ?? DEFAULTS.concurrency,
       // In lower case, or one of ours might be sent twice, in two spellings.
       headers: Object.fromEntries(Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), value])),
       isFinal: isFinalForFunctions,
+      statuses: statusesOf(target),
+      snoozes: true,
     }
   }
 
   #webhookRoute(url: string, secret: string, limits: ReadonlyMap<string, number>): Route | undefined {
     const route = this.#functionRoute({ url, mode: 'sync' }, limits)
-    return route && { ...route, webhookSecret: secret, isFinal: isFinalForWebhooks }
+    return route && { ...route, webhookSecret: secret, isFinal: isFinalForWebhooks, snoozes: false }
   }
 }
 
 const entry = (name: string, route: Route | undefined | null): [string, Route][] => (route ? [[name, route]] : [])
+
+function statusesOf({ statuses }: TargetRow): Map<number, 'retry' | 'final'> {
+  const means = (meaning: 'retry' | 'final') =>
+    [statuses?.[meaning] ?? []].flat().map(status => [status, meaning] as const)
+  return new Map([...means('retry'), ...means('final')])
+}
 
 /** Kinds at one origin share its limit; where they disagree, the least one holds. */
 function limitsOf(kinds: readonly KindRow[]): Map<string, number> {

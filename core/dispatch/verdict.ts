@@ -1,8 +1,9 @@
 // The outcome rules: what a function's answer, or the lack of one, means for the attempt (docs/protocol.md).
 
-import type { Outcome } from '../engine.ts'
+import { type AttemptError, type Outcome, RESULT_TOO_LARGE } from '../engine.ts'
 import type { Json } from '../json.ts'
 import { MAX_DEPTH, nestsDeeper } from '../nesting.ts'
+import { rateLimitResetMs } from '../rate-limit.ts'
 import { retryAfterMs } from '../retry-after.ts'
 import { HEADER } from '../wire.ts'
 import type { Answer, TransportError } from './transport.ts'
@@ -15,6 +16,12 @@ export interface DispatchRules {
   readonly ambiguitySeconds: number
   /** Statuses from 400 to 499 that are final: all but 408, 425 and 429 for functions, only 410 for webhooks. */
   readonly isFinal: (status: number) => boolean
+  /** What the kind's declaration says of a status goes before that. */
+  readonly statuses?: ReadonlyMap<number, 'retry' | 'final'> | undefined
+  /** Functions may say "again later" as often as they like; who receives webhooks may not. */
+  readonly snoozes?: boolean | undefined
+  /** True when the kind's time limit, not the time-out of the request, is what ends a request. */
+  readonly isTimeLimited?: boolean | undefined
 }
 
 export type Verdict =
@@ -25,8 +32,9 @@ export type Verdict =
 /** A throttled target that names no time gets this one, with as much jitter. */
 const THROTTLE_MS = 2_000
 const LONGEST_WAIT_MS = 24 * 60 * 60 * 1000
+const LONGEST_SNOOZE_MS = 30 * LONGEST_WAIT_MS
 /** A target that asks to be tried again at once (0, a date that has passed) would be called in a loop. */
-const SHORTEST_THROTTLE_MS = 1_000
+const SHORTEST_WAIT_MS = 1_000
 /** An error's text is cut to so many characters; with what stands around it, it fits into what the engine keeps. */
 const MESSAGE_LENGTH = 1_900
 
@@ -37,23 +45,43 @@ export const isFinalForWebhooks = (status: number): boolean => status === 410
 
 /** What an answer means. `now` in milliseconds. */
 export function verdictOn(answer: Answer, rules: DispatchRules, now: number): Verdict {
-  const { status } = answer
-  if (status >= 200 && status < 300) {
-    return rules.mode === 'callback'
-      ? { do: 'park', timeoutSeconds: rules.callbackTimeoutSeconds }
-      : { do: 'close', outcome: { kind: 'completed', result: resultOf(answer) } }
-  }
-  const asked = retryAfterMs(answer.header('retry-after') ?? null, now)
-  const delayMs = asked === undefined ? undefined : Math.min(asked, LONGEST_WAIT_MS)
-  if (status === 429 || (status === 503 && delayMs !== undefined)) {
-    const wait = Math.max(SHORTEST_THROTTLE_MS, delayMs ?? THROTTLE_MS * (1 + Math.random()))
+  const snoozeMs = rules.snoozes ? snoozeIn(answer, now) : undefined
+  if (snoozeMs !== undefined) return { do: 'close', outcome: { kind: 'snoozed', delayMs: snoozeMs } }
+  if (answer.status < 200 || answer.status > 299) return verdictOnRefusal(answer, rules, now)
+  if (rules.mode === 'callback') return { do: 'park', timeoutSeconds: rules.callbackTimeoutSeconds }
+  return { do: 'close', outcome: { kind: 'completed', ...resultOf(answer) } }
+}
+
+function verdictOnRefusal(answer: Answer, rules: DispatchRules, now: number): Verdict {
+  const asked =
+    retryAfterMs(answer.header('retry-after') ?? null, now) ?? rateLimitResetMs(name => answer.header(name), now)
+  const delayMs = asked === undefined ? undefined : within(asked)
+  const means = meaningOf(answer, rules, delayMs !== undefined)
+  if (means === 'throttled') {
+    const wait = delayMs ?? THROTTLE_MS * (1 + Math.random())
     return { do: 'close', outcome: { kind: 'put_back', error: errorOf(answer), delayMs: wait }, throttleMs: wait }
   }
-  // The function's own word goes before what the status stands for.
-  const noRetry = answer.header(HEADER.noRetry)
-  const retryable = noRetry === 'false' || (noRetry !== 'true' && !rules.isFinal(status))
-  return { do: 'close', outcome: { kind: 'failed', error: errorOf(answer), retryable, delayMs } }
+  return { do: 'close', outcome: { kind: 'failed', error: errorOf(answer), retryable: means === 'retry', delayMs } }
 }
+
+/** The function's own word goes before what the kind declares, and that before what the status stands for. */
+function meaningOf(answer: Answer, rules: DispatchRules, isTimed: boolean): 'throttled' | 'retry' | 'final' {
+  const { status } = answer
+  const noRetry = answer.header(HEADER.noRetry)
+  const declared = rules.statuses?.get(status)
+  if (noRetry === 'true') return 'final'
+  if (declared === 'retry' || (declared === 'final' && noRetry !== 'false')) return declared
+  if (status === 429 || (status === 503 && isTimed)) return 'throttled'
+  return noRetry !== 'false' && rules.isFinal(status) ? 'final' : 'retry'
+}
+
+/** `Millrace-Snooze`: seconds or a date, as in Retry-After. */
+function snoozeIn(answer: Answer, now: number): number | undefined {
+  const asked = retryAfterMs(answer.header(HEADER.snooze) ?? null, now)
+  return asked === undefined ? undefined : Math.min(LONGEST_SNOOZE_MS, Math.max(SHORTEST_WAIT_MS, asked))
+}
+
+const within = (ms: number): number => Math.min(LONGEST_WAIT_MS, Math.max(SHORTEST_WAIT_MS, ms))
 
 /** What it means that there was no answer: never final, and in callback mode open if the function may be at work. */
 export function verdictOnFailure(error: TransportError, rules: DispatchRules): Verdict {
@@ -62,9 +90,10 @@ export function verdictOnFailure(error: TransportError, rules: DispatchRules): V
     return { do: 'park', timeoutSeconds, code: error.code }
   }
   if (error.code === 'aborted') return { do: 'close', outcome: { kind: 'released' } }
+  const code = error.code === 'timeout' && rules.isTimeLimited ? 'deadline_exceeded' : error.code
   return {
     do: 'close',
-    outcome: { kind: 'failed', retryable: true, error: { code: error.code, message: storable(error.message) } },
+    outcome: { kind: 'failed', retryable: true, error: { code, message: storable(error.message) } },
   }
 }
 
@@ -77,12 +106,13 @@ const errorOf = ({ status, body }: Answer) => ({
 const storable = (text: string): string => text.slice(0, MESSAGE_LENGTH).toWellFormed().replaceAll('\0', '\ufffd')
 
 /** A JSON answer is the job's result; anything else is not kept. */
-function resultOf(answer: Answer): Json | undefined {
-  if (answer.body === '' || answer.truncated || !/\bjson\b/.test(answer.header('content-type') ?? '')) return undefined
-  if (nestsDeeper(answer.body, MAX_DEPTH)) return undefined
+function resultOf(answer: Answer): { result?: Json; error?: AttemptError } {
+  if (answer.body === '' || !/\bjson\b/.test(answer.header('content-type') ?? '')) return {}
+  if (answer.truncated) return { error: RESULT_TOO_LARGE }
+  if (nestsDeeper(answer.body, MAX_DEPTH)) return {}
   try {
-    return JSON.parse(answer.body) as Json
+    return { result: JSON.parse(answer.body) as Json }
   } catch {
-    return undefined
+    return {}
   }
 }

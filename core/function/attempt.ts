@@ -4,7 +4,7 @@ import { idempotencyKeyOf } from '../protocol/dispatch-headers.ts'
 import { CALLBACK_TIMEOUT_SECONDS } from '../wire.ts'
 import { type Beats, beats } from './beats.ts'
 import { deliver } from './deliver.ts'
-import { callbackOf, type Ending, endingOf } from './ending.ts'
+import { callbackOf, type Ending, endingOf, insteadOf } from './ending.ts'
 import type { Handler } from './handler.ts'
 import type { Job } from './job.ts'
 import { type Lease, lease } from './lease.ts'
@@ -66,23 +66,30 @@ async function run(options: AttemptOptions): Promise<{ ending: Ending; beats: Be
 export async function concluded(options: AttemptOptions): Promise<Concluded> {
   const { ending, beats, lease } = await run(options)
   if (wasLost(lease)) return { ending, conclusion: 'closed_elsewhere' }
-  if (ending.kind === 'failed') await beats.flush()
-  const conclusion = await callBack(options, ending, lease.deadline + GRACE_MS)
-  if (conclusion !== 'refused' || ending.kind === 'failed') return { ending, conclusion }
-  // The ingress will not take this result (too large, not for jsonb). Left open, the attempt would time out and the
-  // work be done again, with the same result.
-  const failure: Ending = { kind: 'failed', error: 'The result was refused by the ingress', retryable: false }
-  return { ending: failure, conclusion: await callBack(options, failure, lease.deadline + GRACE_MS) }
+  if (ending.kind !== 'completed') await beats.flush()
+  const giveUpAt = lease.deadline + GRACE_MS
+  const status = await callBack(options, ending, giveUpAt)
+  const conclusion = conclusionOf(status)
+  const instead = conclusion === 'refused' ? insteadOf(ending, status) : undefined
+  if (instead === undefined) return { ending, conclusion }
+  return { ending: instead, conclusion: conclusionOf(await callBack(options, instead, giveUpAt)) }
 }
 
-async function callBack({ port, dispatch }: AttemptOptions, ending: Ending, giveUpAt: number): Promise<Conclusion> {
-  if (dispatch.address === undefined) return 'undelivered'
+/** The status that the ingress answered; undefined when it could not be reached. */
+async function callBack(
+  { port, dispatch }: AttemptOptions,
+  ending: Ending,
+  giveUpAt: number,
+): Promise<number | undefined> {
+  if (dispatch.address === undefined) return undefined
   const { action, body } = callbackOf(ending)
-  const answer = await deliver(port, dispatch.address, action, body, giveUpAt)
-  if (answer === undefined) return 'undelivered'
-  if (answer.status >= 200 && answer.status < 300) return 'recorded'
-  if (answer.status === 409 || answer.status === 404) return 'closed_elsewhere'
-  return answer.status === 401 ? 'undelivered' : 'refused'
+  return (await deliver(port, dispatch.address, action, body, giveUpAt))?.status
+}
+
+function conclusionOf(status: number | undefined): Conclusion {
+  if (status === undefined || status === 401) return 'undelivered'
+  if (status >= 200 && status < 300) return 'recorded'
+  return status === 409 || status === 404 ? 'closed_elsewhere' : 'refused'
 }
 
 const wasLost = ({ signal }: Lease): boolean => signal.aborted && signal.reason.code !== 'deadline_exceeded'

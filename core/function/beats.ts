@@ -43,7 +43,7 @@ export function beats(options: BeatsOptions): Beats {
     const giveUpAt = Math.min(lease.deadline, began + PATIENCE_MS)
     const answer = await deliver(port, address, 'heartbeat', JSON.stringify(body), giveUpAt)
     if (answer?.status !== 200) unsent ||= carried !== undefined
-    heed(answer, lease, began + timeoutSeconds * 1000)
+    heed(answer, lease, began, timeoutSeconds)
   }
 
   const send = async () => {
@@ -70,12 +70,16 @@ export function beats(options: BeatsOptions): Beats {
 }
 
 /** What the ingress says to a heartbeat decides how long the attempt goes on. */
-function heed(answer: Delivered | undefined, lease: Lease, deadline: number): void {
+function heed(answer: Delivered | undefined, lease: Lease, began: number, asked: number): void {
   if (answer?.status === 200 && answer.body.cancel === true) lease.lose('cancelled')
-  else if (answer?.status === 200) lease.extend(deadline)
+  else if (answer?.status === 200) lease.extend(began + 1000 * granted(answer, asked))
   else if (answer?.status === 409 || answer?.status === 404) lease.lose('attempt_closed')
   else throw undelivered(answer?.status)
 }
+
+/** A kind's time limit may leave less than was asked for. */
+const granted = ({ body }: Delivered, asked: number): number =>
+  typeof body.timeout_seconds === 'number' ? body.timeout_seconds : asked
 
 function undelivered(status: number | undefined): MillraceError {
   const what = status === undefined ? 'the ingress could not be reached' : `the ingress answered ${status}`

@@ -17,7 +17,7 @@ export interface CallbackAddress {
 
 export interface Delivered {
   readonly status: number
-  readonly body: { readonly state?: unknown; readonly cancel?: unknown; readonly error?: unknown }
+  readonly body: { readonly [field in 'state' | 'cancel' | 'error' | 'timeout_seconds']?: unknown }
 }
 
 const REQUEST_TIMEOUT_MS = 20_000

@@ -1,14 +1,15 @@
 // How an attempt ended, and the two ways of saying so: the answer (sync mode) and the callback.
 
 import { MillraceError } from '../errors.ts'
-import { type CallbackAction, type FailBody, HEADER } from '../wire.ts'
-import { NonRetryableError, RetryLaterError } from './errors.ts'
+import { type CallbackAction, type CompleteBody, type FailBody, HEADER } from '../wire.ts'
+import { NonRetryableError, RetryLaterError, SnoozeError } from './errors.ts'
 import type { Handler } from './handler.ts'
 import type { Job } from './job.ts'
 
 export type Ending =
-  /** `result` is JSON text; undefined when the handler returned nothing. */
-  | { readonly kind: 'completed'; readonly result: string | undefined }
+  /** `result` is JSON text; undefined when the handler returned nothing, or what is too large to be sent. */
+  | { readonly kind: 'completed'; readonly result: string | undefined; readonly isTooLarge?: true }
+  | { readonly kind: 'snoozed'; readonly seconds: number }
   | {
       readonly kind: 'failed'
       readonly error: string
@@ -37,6 +38,7 @@ function completed(value: unknown): Ending {
 }
 
 function failed(error: unknown): Ending {
+  if (error instanceof SnoozeError) return { kind: 'snoozed', seconds: error.seconds }
   return {
     kind: 'failed',
     error: messageOf(error),
@@ -55,23 +57,34 @@ function messageOf(error: unknown): string {
   }
 }
 
-/** 200 with the result, 503 with Retry-After for {@link RetryLaterError}, else 500. */
+/** 200 with the result, 202 with Millrace-Snooze for {@link SnoozeError}, 503 with Retry-After for {@link RetryLaterError}, else 500. */
 export function answerOf(ending: Ending): Response {
   if (ending.kind === 'completed') {
     return new Response(ending.result ?? '', { headers: { 'content-type': 'application/json' } })
   }
+  if (ending.kind === 'snoozed') {
+    return Response.json({ status: 'snoozed' }, { status: 202, headers: { [HEADER.snooze]: whole(ending.seconds) } })
+  }
   const { error, code, retryable, retryAfterSeconds } = ending
   const headers: Record<string, string> = {}
   if (!retryable) headers[HEADER.noRetry] = 'true'
-  if (retryAfterSeconds !== undefined) headers['retry-after'] = String(Math.ceil(retryAfterSeconds))
+  if (retryAfterSeconds !== undefined) headers['retry-after'] = whole(retryAfterSeconds)
   return Response.json({ error, code }, { status: retryAfterSeconds === undefined ? 500 : 503, headers })
 }
 
+const whole = (seconds: number): string => String(Math.ceil(seconds))
+
 /** Which callback says it, with its body. `retryable` is always explicit, because Awa takes its absence for final. */
 export function callbackOf(ending: Ending): { action: CallbackAction; body: string } {
+  if (ending.kind === 'completed' && ending.isTooLarge) {
+    return { action: 'complete', body: JSON.stringify({ payload_too_large: true } satisfies CompleteBody) }
+  }
   if (ending.kind === 'completed') {
     const body = ending.result === undefined ? '{}' : `{"payload":${ending.result}}`
     return { action: 'complete', body }
+  }
+  if (ending.kind === 'snoozed') {
+    return { action: 'fail', body: JSON.stringify({ snooze_seconds: ending.seconds } satisfies FailBody) }
   }
   const { error, retryable, retryAfterSeconds } = ending
   const body: FailBody = {
@@ -80,4 +93,17 @@ export function callbackOf(ending: Ending): { action: CallbackAction; body: stri
     ...(retryAfterSeconds !== undefined && { retry_after_seconds: retryAfterSeconds }),
   }
   return { action: 'fail', body: JSON.stringify(body) }
+}
+
+/**
+ * What to say when the ingress refuses to take that (with this status). Left open, the attempt would time out and the work
+ * be done again, with the same result.
+ */
+export function insteadOf(ending: Ending, status: number | undefined): Ending | undefined {
+  if (ending.kind === 'completed' && status === 413) return { kind: 'completed', result: undefined, isTooLarge: true }
+  if (ending.kind === 'completed') {
+    return { kind: 'failed', error: 'The result was refused by the ingress', retryable: false }
+  }
+  if (ending.kind === 'failed') return undefined
+  return { kind: 'failed', error: 'The ingress takes no snooze', retryable: true }
 }

@@ -21,8 +21,30 @@ export class RetryLaterError extends MillraceError {
 
   constructor(seconds: number, message = `Try again in ${seconds} s`, options: { cause?: unknown } = {}) {
     super('retry_later', message, options)
-    if (!(seconds >= 0 && seconds <= 30 * 86_400)) throw new RangeError('seconds must be between 0 and 30 days')
     this.name = 'RetryLaterError'
-    this.seconds = seconds
+    this.seconds = checked(seconds)
   }
+}
+
+/**
+ * The job is put off for `seconds` (a second at least): that is no failure, costs no attempt, and may be done as often as
+ * wanted; for work that waits for something, such as a poll of another system. Progress is kept. Its code is `snoozed`.
+ *
+ * @throws {RangeError} unless `seconds` is between 0 and 30 days
+ * @example
+ * if (!(await isReady(order))) throw new SnoozeError(60)
+ */
+export class SnoozeError extends MillraceError {
+  readonly seconds: number
+
+  constructor(seconds: number, message = `Again in ${seconds} s`) {
+    super('snoozed', message)
+    this.name = 'SnoozeError'
+    this.seconds = checked(seconds)
+  }
+}
+
+function checked(seconds: number): number {
+  if (seconds >= 0 && seconds <= 30 * 86_400) return seconds
+  throw new RangeError('seconds must be between 0 and 30 days')
 }

@@ -3,11 +3,12 @@
 -- for, in place.
 --
 -- outcomes: completed | retry (failed; again while attempts are left) | fail (failed for good) | put_back (later, costs no
--- attempt) | release (at once, costs no attempt) | cancel. details: null, or a JSON array with null or {result?, error?: {code,
+-- attempt) | snooze (the same, and is nothing to be told of) | release (at once, costs no attempt) | cancel. details: null, or a JSON array with null or {result?, error?: {code,
 -- message}, delay_ms?} for each attempt.
 --
 -- Answers a row for each attempt except those that this call has closed as completed: nth counts from 1, state is c, f,
 -- r, s, x as in outcome_log or null for an attempt that does not exist (any more), fresh tells whether this call closed it.
+-- One that it has completed is in the answer nevertheless if its result was too large to be kept.
 --
 -- An attempt that somebody else is about to close makes this call wait, but not for longer than two seconds: it may be a
 -- cancel in a transaction that takes its time (SQLSTATE 55P03, nothing changed).
@@ -52,7 +53,8 @@ begin
     ) locked
     where a.id = locked.id and a.attempt = locked.attempt;
   end if;
-  if plain and cardinality(won) = cardinality(ids) then
+  if plain and cardinality(won) = cardinality(ids)
+    and (details is null or octet_length(details::text) <= (select value from millrace.setting where name = 'result_limit_bytes')) then
     return;
   end if;
 
@@ -61,10 +63,10 @@ begin
   from unnest(segments, ids, attempts) with ordinality as u(segment, id, attempt, nth)
   left join millrace.segment s on s.number = u.segment
   left join lateral (
-    select o.state, o.result from millrace.outcome_log o
+    select o.state, o.result, o.error from millrace.outcome_log o
     where o.slot = (s.number % 8)::smallint and o.id = u.id and o.attempt = u.attempt
   ) o on true
-  where not coalesce(o.state = 'c' and u.nth = any (won), false);
+  where not coalesce(o.state = 'c' and o.error is null and u.nth = any (won), false);
 end $$;
 
 -- The fence: records the attempts' ends, and answers which of them (counted from 1) this call has closed; null for none.
@@ -104,12 +106,17 @@ begin
 end $$;
 
 -- The rows of outcome_log that these verdicts ask for, for attempts that exist: in one order for all, so that closers
--- never wait for each other in a circle.
+-- never wait for each other in a circle. A result that is too large gives way to an error that says so.
 create function millrace.ends(segments bigint[], ids bigint[], attempts int[], verdicts "char"[], details jsonb)
 returns table (id bigint, attempt int, slot smallint, state "char", result jsonb, error jsonb) language sql stable as $$
-  select u.id, u.attempt, (u.segment % 8)::smallint, u.verdict, details -> (u.nth - 1)::int -> 'result',
-    millrace.trimmed_error(details -> (u.nth - 1)::int -> 'error')
+  select u.id, u.attempt, (u.segment % 8)::smallint, u.verdict, case when not d.too_large then d.result end,
+    case when d.too_large then '{"code": "result_too_large", "message": "the result is too large to be kept"}'
+      else millrace.trimmed_error(details -> (u.nth - 1)::int -> 'error') end
   from unnest(segments, ids, attempts, verdicts) with ordinality as u(segment, id, attempt, verdict, nth)
+  cross join lateral (
+    select r.result, coalesce(octet_length(r.result::text) > (select value from millrace.setting where name = 'result_limit_bytes'), false) as too_large
+    from (select details -> (u.nth - 1)::int -> 'result' as result) r
+  ) d
   where u.verdict is not null and u.segment in (select number from millrace.segment)
   order by u.id, u.attempt, u.nth
 $$;
@@ -119,8 +126,8 @@ create function millrace.verdicts(segments bigint[], ids bigint[], attempts int[
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
   select array_agg((case
       when u.outcome = 'completed' then 'c'
-      when j.id is null or u.outcome not in ('retry', 'fail', 'put_back', 'release', 'cancel') then null
-      when u.outcome = 'release' then 's'
+      when j.id is null or u.outcome not in ('retry', 'fail', 'put_back', 'snooze', 'release', 'cancel') then null
+      when u.outcome in ('snooze', 'release') then 's'
       when u.outcome = 'cancel' then 'x'
       when u.outcome = 'put_back' and coalesce((j.put_back ->> 'since')::timestamptz, now())
         > now() - make_interval(secs => (select value from millrace.setting where name = 'put_back_limit_seconds')) then 's'
@@ -143,7 +150,7 @@ begin
       coalesce(a.progress, j.progress) as progress,
       case v.state when 's' then j.max_attempts + 1 else j.max_attempts end as max_attempts,
       case v.state when 's' then j.errors else millrace.with_error(j.errors, j.attempt, v.detail -> 'error') end as errors,
-      case when v.outcome = 'release' then j.put_back when v.state = 's' then
+      case when v.outcome = 'release' then j.put_back when v.state = 's' and v.outcome <> 'snooze' then
         jsonb_build_object('since', coalesce(j.put_back -> 'since', to_jsonb(now()))) || coalesce(v.detail -> 'error', '{}') end as put_back,
       case when v.outcome <> 'release' then
         now() + coalesce(make_interval(secs => (v.detail ->> 'delay_ms')::float8 / 1000), millrace.backoff(coalesce(k.retry, p.policy), coalesce(jsonb_array_length(j.errors), 0) + 1)) end as run_at,

@@ -200,6 +200,7 @@ create table millrace.attempt_state (
   attempt int not null,
   segment bigint not null,
   deadline timestamptz not null,
+  limit_at timestamptz, -- when its kind's time limit is over, however often it sends heartbeats
   progress jsonb,
   primary key (id, attempt)
 );

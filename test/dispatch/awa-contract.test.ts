@@ -100,7 +100,7 @@ test('a heartbeat keeps an attempt alive beyond its time-out', async () => {
   expect(answer).toMatchObject({ status: 200, body: { state: 'waiting_external' } })
   // The first deadline passes; that of the heartbeat has not.
   await shared.sql`update millrace.park_log set deadline = now() - interval '1 second' where ids @> array[${id}::bigint]`
-  const [rescued] = await shared.sql`select millrace.rescue_parked(10) as attempts`
+  const [rescued] = await shared.sql`select parked as attempts from millrace.rescue(10)`
   expect(rescued).toEqual({ attempts: 0 })
   await callBack(received)
   expect(await job()).toMatchObject({ state: 'completed', attempt: 1 })

@@ -175,7 +175,7 @@ describe("Millrace-No-Retry, the function's own word", () => {
 describe('the error on record', () => {
   const messageOf = (given: Answer): string => {
     const verdict = verdictOn(given, sync, now)
-    return verdict.do === 'close' && 'error' in verdict.outcome ? verdict.outcome.error.message : ''
+    return verdict.do === 'close' && 'error' in verdict.outcome ? (verdict.outcome.error?.message ?? '') : ''
   }
 
   test('names the status and carries the body', () => {

@@ -26,7 +26,7 @@ describe('a heartbeat', () => {
     const job = await running(database)
     await database.engine.park([job], -1)
     expect(await beat(job)).toBe('waiting_external')
-    expect(await rescue()).toEqual({ parked: 0, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 0, stuck: 0 })
   })
 
   it('shortens it too: silence after it is over brings the rescue', async () => {
@@ -34,7 +34,7 @@ describe('a heartbeat', () => {
     await database.engine.park([job], 3600)
     await beat(job)
     await beat(job, undefined, -1)
-    expect(await rescue()).toEqual({ parked: 1, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 1, lost: 0, stuck: 0 })
     expect(await view(database, job.id)).toMatchObject({ state: 'retryable', errors: [{ code: 'callback_timeout' }] })
   })
 

@@ -33,14 +33,14 @@ describe('a parked attempt', () => {
     const job = await running(database)
     await database.engine.park([job], 60)
     expect(await view(database, job.id)).toMatchObject({ state: 'waiting_external', attempt: 1 })
-    expect(await rescue()).toEqual({ parked: 0, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 0, stuck: 0 })
     expect(await close(database, job, completed)).toEqual({ state: 'completed', fresh: true })
   })
 
   it('is retried once its deadline is over', async () => {
     const job = await overdue()
-    expect(await rescue()).toEqual({ parked: 1, lost: 0 })
-    expect(await rescue()).toEqual({ parked: 0, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 1, lost: 0, stuck: 0 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 0, stuck: 0 })
     const retried = await view(database, job.id)
     expect(retried).toMatchObject({
       state: 'retryable',
@@ -59,7 +59,7 @@ describe('a parked attempt', () => {
     const job = await running(database)
     await close(database, job, completed)
     await overdue(job)
-    expect(await rescue()).toEqual({ parked: 0, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 0, stuck: 0 })
     expect(await view(database, job.id)).toMatchObject({ state: 'completed' })
   })
 
@@ -72,7 +72,7 @@ describe('a parked attempt', () => {
 
   it('parked twice is retried once', async () => {
     const job = await overdue(await overdue())
-    expect(await rescue()).toEqual({ parked: 1, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 1, lost: 0, stuck: 0 })
     expect(await claimAgain(database)).toMatchObject([{ id: job.id, attempt: 2 }])
   })
 
@@ -81,13 +81,13 @@ describe('a parked attempt', () => {
     await database.sql`insert into millrace.segment (number) values (1)`
     const young = await running(database)
     await database.engine.park([old, young], OVERDUE)
-    expect(await rescue()).toEqual({ parked: 2, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 2, lost: 0, stuck: 0 })
   })
 })
 
 describe('the sweep of deadlines', () => {
   /** As if the sweep's last mark had been made long ago. */
-  const age = () => database.sql`update millrace.sweep set mark_at = mark_at - interval '10 minutes'`
+  const age = () => database.sql`update millrace.sweep set mark_at = now() - interval '10 minutes'`
   const sweepTwice = async () => {
     for (let n = 0; n < 2; n++) {
       await age()
@@ -96,6 +96,7 @@ describe('the sweep of deadlines', () => {
   }
 
   it('comes forward, so that it need not read its past again', async () => {
+    await database.engine.park([await running(database)], OVERDUE)
     // Transactions of other databases hold it up too, but they all end.
     await vi.waitFor(async () => {
       await rescue()
@@ -113,7 +114,7 @@ describe('the sweep of deadlines', () => {
     await rescue()
     await sweepTwice()
     await dispatcher`commit`
-    expect(await rescue()).toEqual({ parked: 1, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 1, lost: 0, stuck: 0 })
   })
 
   it('takes the deadline from when the attempt is parked, not from when the transaction began', async () => {
@@ -141,19 +142,19 @@ describe('the sweep of deadlines', () => {
   it('comes back to an attempt whose heartbeats put its deadline off', async () => {
     const job = await overdue()
     await database.engine.heartbeat([{ ...ref(job), timeoutSeconds: 3600 }])
-    expect(await rescue()).toEqual({ parked: 0, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 0, stuck: 0 })
     await sweepTwice()
     await database.sql`update millrace.attempt_state set deadline = now()`
-    expect(await rescue()).toEqual({ parked: 1, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 1, lost: 0, stuck: 0 })
   })
 
   it('comes back to what a rescue that rolled back has seen', async () => {
     const other = await database.connect()
     await overdue()
     await other`begin`
-    await other`select millrace.rescue_parked(10)`
+    await other`select millrace.rescue(10)`
     await other`rollback`
-    expect(await rescue()).toEqual({ parked: 1, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 1, lost: 0, stuck: 0 })
   })
 
   it('may be made by two at once: each attempt is retried once', async () => {
@@ -178,7 +179,7 @@ describe('the sweep of deadlines', () => {
     await close(database, job, completed)
     await database.sql`
       insert into millrace.attempt_state (id, attempt, segment, deadline) values (${job.id}, 1, 0, now())`
-    expect(await rescue()).toEqual({ parked: 0, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 0, stuck: 0 })
     expect(await database.sql`select from millrace.attempt_state`).toHaveLength(0)
   })
 })
@@ -190,9 +191,9 @@ describe('a dispatcher that died', () => {
   it('is one that said nothing for 45 seconds', async () => {
     await running(database)
     await silence(44)
-    expect(await rescue()).toEqual({ parked: 0, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 0, stuck: 0 })
     await silence(46)
-    expect(await rescue()).toEqual({ parked: 0, lost: 1 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 1, stuck: 0 })
   })
 
   it('has its open attempts retried, and only those', async () => {
@@ -202,11 +203,11 @@ describe('a dispatcher that died', () => {
     await database.engine.park([parked], 3600)
     await database.engine.heartbeat([{ ...ref(beating), timeoutSeconds: 3600 }])
     await silence(60)
-    expect(await rescue()).toEqual({ parked: 0, lost: 1 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 1, stuck: 0 })
     expect(await view(database, open.id)).toMatchObject({ state: 'retryable', errors: [{ code: 'dispatcher_lost' }] })
     expect(await view(database, parked.id)).toMatchObject({ state: 'waiting_external' })
     expect(await view(database, beating.id)).toMatchObject({ state: 'running' })
-    expect(await rescue()).toEqual({ parked: 0, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 0, stuck: 0 })
   })
 
   it('is forgotten only when all of its attempts are retried', async () => {
@@ -233,8 +234,8 @@ describe('a dispatcher that died', () => {
       await claimAll(database)
     }
     await silence(60)
-    expect(await rescue(8)).toEqual({ parked: 0, lost: 8 })
-    expect(await rescue(8)).toEqual({ parked: 0, lost: 7 })
+    expect(await rescue(8)).toEqual({ parked: 0, lost: 8, stuck: 0 })
+    expect(await rescue(8)).toEqual({ parked: 0, lost: 7, stuck: 0 })
     expect(await database.sql`select from millrace.runtime`).toHaveLength(0)
   })
 
@@ -254,16 +255,16 @@ describe('a dispatcher that died', () => {
     await silence(60)
     await dispatcher`begin`
     expect(await claim(dispatcher, runtime, 1)).toHaveLength(1)
-    expect(await rescue()).toEqual({ parked: 0, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 0, stuck: 0 })
     await dispatcher`commit`
-    expect(await rescue()).toEqual({ parked: 0, lost: 1 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 1, stuck: 0 })
   })
 
   it('does not matter to a callback that comes first', async () => {
     const job = await running(database)
     await silence(60)
     expect(await close(database, job, failed())).toEqual({ state: 'retryable', fresh: true })
-    expect(await rescue()).toEqual({ parked: 0, lost: 0 })
+    expect(await rescue()).toEqual({ parked: 0, lost: 0, stuck: 0 })
     expect(only(await claimAgain(database))).toMatchObject({ attempt: 2 })
   })
 })
