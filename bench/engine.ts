@@ -51,11 +51,21 @@ async function phase(url: string, seconds: number) {
   }
 }
 
-async function traffic(url: string, seconds: number) {
+/** What {@link traffic} counts, while it runs. */
+export interface Counts {
+  enqueued: number
+  closed: number
+  doubled: number
+  statements: number
+}
+
+export const noCounts = (): Counts => ({ enqueued: 0, closed: 0, doubled: 0, statements: 0 })
+
+/** Producers for so many seconds, and consumers until everything is closed. */
+export async function traffic(url: string, seconds: number, count = noCounts()) {
   const sql = postgresSql(url, { max: PRODUCERS + CONSUMERS, applicationName: 'millrace bench' })
   const engine = new SqlEngine(sql)
   await sql.query('select millrace.sync_manifest($1::text::jsonb)', [MANIFEST])
-  const count = { enqueued: 0, closed: 0, doubled: 0, statements: 0 }
   const seen = new Set<string>()
   let stop = false
 
@@ -119,7 +129,7 @@ const batchFor = (lane: number): string =>
   )
 
 /** A transaction that has taken its snapshot and does not end before `work` does: nothing dead can be cleaned up. */
-async function withOldSnapshot<T>(url: string, work: () => Promise<T>): Promise<T> {
+export async function withOldSnapshot<T>(url: string, work: () => Promise<T>): Promise<T> {
   const sql = postgres(url, { max: 1, onnotice: () => undefined })
   try {
     const old = await sql.reserve()
