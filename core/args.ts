@@ -11,7 +11,11 @@ import type { Kind, ParsedArgsOf } from './kind.ts'
  * @throws {MillraceError} `invalid_args`; the message lists every issue with its path, `cause` holds the issues
  */
 export async function parseArgs<K extends Kind>(kind: K, args: unknown): Promise<ParsedArgsOf<K>> {
-  const result = await kind.args['~standard'].validate(args)
+  return acceptedArgs(kind, await kind.args['~standard'].validate(args))
+}
+
+/** What a schema's verdict says: the value, or the error of {@link parseArgs}. */
+export function acceptedArgs<K extends Kind>(kind: K, result: StandardSchemaV1.Result<unknown>): ParsedArgsOf<K> {
   if (result.issues) {
     const issues = result.issues.map(issueText).join('; ')
     throw new MillraceError('invalid_args', `Arguments of "${kind.name}": ${issues}`, { cause: result.issues })

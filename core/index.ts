@@ -37,6 +37,14 @@ export {
   type SyncResult,
   syncManifest,
 } from './manifest.ts'
+export { defineQueue, type Queue, type Rate, type Retention } from './queue-declaration.ts'
+export type { MissedPolicy } from './schedule.ts'
+export {
+  defineSchedule,
+  type Schedule,
+  type ScheduleDeclaration,
+  type ScheduleOptions,
+} from './schedule-declaration.ts'
 export type { Sql, SqlValue } from './sql.ts'
 export type { CompletionEvent, Subscription } from './subscription.ts'
 export type { Spacing, UniqueBy, UniqueOptions, UniqueSettings } from './unique.ts'

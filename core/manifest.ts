@@ -5,18 +5,19 @@ import { checkKind, refuse } from './declaration.ts'
 import { type Database, toSql } from './drivers.ts'
 import type { Kind } from './kind.ts'
 import type { HttpTarget, RetryPolicy } from './kind-options.ts'
+import { checkQueue, type Queue, queueRow } from './queue-declaration.ts'
+import { checkArgsAsync, checkSchedule, type Schedule, scheduleRow } from './schedule-declaration.ts'
 import { quoteIdentifier } from './sql.ts'
 import { COMPLETION_EVENTS, checkSubscription, kindNames, type Subscription } from './subscription.ts'
 
 export interface ManifestDeclaration {
   readonly kinds?: readonly Kind[]
   readonly subscriptions?: readonly Subscription[]
+  readonly schedules?: readonly Schedule[]
+  readonly queues?: readonly Queue[]
 }
 
-export interface Manifest {
-  readonly kinds: readonly Kind[]
-  readonly subscriptions: readonly Subscription[]
-}
+export type Manifest = Required<ManifestDeclaration>
 
 export interface SyncOptions {
   /**
@@ -33,37 +34,42 @@ export interface SyncResult {
   readonly version: number
   /** False when the database held exactly this already, and nothing was written. */
   readonly changed: boolean
-  /** Names of the kinds and subscriptions that this source declared before and no longer does. */
+  /** Names of the kinds, subscriptions, schedules and queues that this source declared before and no longer does. */
   readonly removed: readonly string[]
 }
 
 /**
  * Puts declarations together and checks them.
  *
- * @throws {MillraceError} `invalid_declaration`
+ * @throws {MillraceError} `invalid_declaration`, `invalid_args` (a schedule's)
  * @example
  * export const manifest = defineManifest({
  *   kinds: [renderReceipt],
+ *   schedules: [nightly],
  *   subscriptions: [{ name: 'shop', kinds: [renderReceipt], url: 'https://shop.example.com/hooks', secret }],
  * })
  */
-export function defineManifest({ kinds = [], subscriptions = [] }: ManifestDeclaration): Manifest {
+export function defineManifest(declaration: ManifestDeclaration): Manifest {
+  const { kinds = [], subscriptions = [], schedules = [], queues = [] } = declaration
   kinds.forEach(checkKind)
   subscriptions.forEach(checkSubscription)
-  checkUnique('kinds', kinds)
-  checkUnique('subscriptions', subscriptions)
-  return Object.freeze({ kinds, subscriptions })
+  schedules.forEach(checkSchedule)
+  queues.forEach(checkQueue)
+  const manifest = Object.freeze({ kinds, subscriptions, schedules, queues })
+  for (const [what, declared] of Object.entries(manifest)) checkUnique(what, declared)
+  return manifest
 }
 
 /**
  * Writes the manifest into the database, in one statement: do it at deploy and at start-up. Enqueuers in plain SQL,
  * dispatchers and the callback ingress read what it wrote.
  *
- * @throws {MillraceError} `schema_missing`, `invalid_declaration`, `unsupported_driver`
+ * @throws {MillraceError} `schema_missing`, `invalid_declaration`, `invalid_args` (a schedule's), `unsupported_driver`
  */
 export async function syncManifest(db: Database, manifest: Manifest, options: SyncOptions = {}): Promise<SyncResult> {
   const { source = 'default', schema = 'millrace' } = options
   const sql = toSql(db)
+  await Promise.all(manifest.schedules.map(checkArgsAsync))
   const text = `select ${quoteIdentifier(schema)}.sync_manifest($1::text::jsonb, $2::text)::text as result`
   const params = [JSON.stringify(manifestRow(manifest)), source]
   const rows = await translatingErrors(() => sql.query<{ result: string }>(text, params))
@@ -71,13 +77,14 @@ export async function syncManifest(db: Database, manifest: Manifest, options: Sy
 }
 
 /** The manifest in the database's names. What is not given is left out: the database knows the defaults. */
-function manifestRow({ kinds, subscriptions }: Manifest): object {
+function manifestRow({ kinds, subscriptions, schedules, queues }: Manifest): object {
   return {
     kinds: kinds.map(kind => ({
       name: kind.name,
       queue: kind.queue,
       priority: kind.priority,
       max_attempts: kind.maxAttempts,
+      time_limit_seconds: kind.timeLimitSeconds,
       retry: kind.retry && retryRow(kind.retry),
       target: kind.target && targetRow(kind.target),
     })),
@@ -88,6 +95,8 @@ function manifestRow({ kinds, subscriptions }: Manifest): object {
       url: subscription.url,
       secret: subscription.secret,
     })),
+    schedules: schedules.map(scheduleRow),
+    queues: queues.map(queueRow),
   }
 }
 
@@ -108,6 +117,7 @@ const targetRow = (target: HttpTarget): object => ({
   callback_timeout_seconds: target.callbackTimeoutSeconds,
   concurrency: target.concurrency,
   headers: target.headers,
+  statuses: target.statuses,
 })
 
 function checkUnique(what: string, declared: readonly { readonly name: string }[]): void {

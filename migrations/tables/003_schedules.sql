@@ -19,9 +19,11 @@ create table millrace.schedule (
   created_at timestamptz not null default now(),
   -- Kept by firing it.
   done_to timestamptz not null default now(), -- occurrences up to here were fired, skipped or never due
-  next_at timestamptz,                        -- the next occurrence; null: to be computed
+  next_at timestamptz,                        -- when to look at it: the next occurrence, or the next try; null: at once
   last_at timestamptz,                        -- the last occurrence that became a job
   last_job bigint,
+  skipped bigint not null default 0,          -- occurrences that became no job because of an open one
+  error jsonb,                                -- {code, message, since, tries}: why it could not be fired; null once it was
   -- Operated.
   paused_at timestamptz,
   paused_by text

@@ -89,6 +89,132 @@ describe('a name', () => {
   })
 })
 
+describe('a schedule', () => {
+  const hourly = { name: 'hourly', expression: '0 * * * *', kind: 'report', args: {} }
+  const schedules = (part: object = {}) => ({ schedules: [{ ...hourly, ...part }] })
+  const state = async () =>
+    only(
+      await database.sql`
+        select expression, kind, done_to::text, next_at::text, last_job, skipped::int, error, paused_by,
+          now() - done_to < interval '1 minute' as from_now
+        from millrace.schedule`,
+    )
+  const live = () => database.sql`
+    update millrace.schedule set done_to = '2026-05-01', next_at = '2026-05-02', last_job = 7, skipped = 3, paused_at = now(),
+      paused_by = 'anna', error = null`
+
+  it('keeps its pause and how far it has come when it changes', async () => {
+    await sync(schedules())
+    await live()
+    const before = await state()
+    await sync(schedules({ kind: 'other', args: { x: 1 }, overlap: 'skip' }))
+    expect(await state()).toEqual({ ...before, kind: 'other' })
+  })
+
+  it.each([{ expression: '5 * * * *' }, { timezone: 'Europe/Berlin' }])(
+    'starts from now with another expression or zone: %j',
+    async part => {
+      await sync(schedules())
+      await live()
+      await sync(schedules(part))
+      expect(await state()).toMatchObject({
+        next_at: null,
+        from_now: true,
+        paused_by: 'anna',
+        last_job: '7',
+        skipped: 3,
+      })
+    },
+  )
+
+  it('that could not be fired is tried again at once when it changes', async () => {
+    await sync(schedules())
+    await live()
+    await database.sql`update millrace.schedule set error = '{"tries": 9}'`
+    await sync(schedules({ priority: 1 }))
+    expect(await state()).toMatchObject({ next_at: null, error: null, from_now: false })
+  })
+
+  it('goes when it is declared no longer, and belongs to one source', async () => {
+    await sync(schedules())
+    await expect(sync(schedules(), 'billing')).rejects.toMatchObject({ constraint_name: 'invalid_declaration' })
+    expect(await sync({})).toMatchObject({ removed: ['hourly'] })
+    expect(await database.sql`select from millrace.schedule`).toHaveLength(0)
+  })
+})
+
+describe('a queue', () => {
+  const queues = (...declarations: object[]) => ({ queues: declarations })
+  const all = async () => (await database.sql`select to_jsonb(q) as queue from millrace.queue q`).map(row => row.queue)
+
+  it('takes over a row that an operator made, keeps the pause, and gives the row back', async () => {
+    await database.sql`insert into millrace.queue (name, paused_at, paused_by) values ('mails', now(), 'anna')`
+    await sync(queues({ name: 'mails', weight: 3, max_running: 5 }))
+    expect(await all()).toMatchObject([{ name: 'mails', weight: 3, max_running: 5, source: 'shop', paused_by: 'anna' }])
+    await sync(queues({ name: 'mails', weight: 4 }))
+    expect(await all()).toMatchObject([{ weight: 4, max_running: null, paused_by: 'anna' }])
+    expect(await sync({})).toMatchObject({ removed: ['mails'] })
+    expect(await all()).toMatchObject([{ name: 'mails', weight: null, source: null, paused_by: 'anna' }])
+  })
+
+  it('belongs to one source', async () => {
+    await sync(queues({ name: 'mails' }))
+    await expect(sync(queues({ name: 'mails' }), 'billing')).rejects.toMatchObject({
+      constraint_name: 'invalid_declaration',
+      message: expect.stringContaining('mails (declared by shop)'),
+    })
+  })
+})
+
+describe('what could never work is refused, with every reason', () => {
+  const kind = { name: 'a' }
+  const schedule = { name: 's', expression: '* * * * *', kind: 'a', args: {} }
+  it.each([
+    ['kinds', { ...kind, priority: 5 }, "kind 'a': invalid_priority"],
+    ['kinds', { ...kind, max_attempts: 0 }, "kind 'a': invalid_max_attempts"],
+    ['kinds', { ...kind, queue: '' }, "kind 'a': invalid_queue"],
+    ['kinds', { name: 'millrace.own' }, 'invalid_kind'],
+    ['kinds', {}, 'kind without a name: invalid_kind'],
+    ['kinds', { ...kind, time_limit_seconds: 0 }, 'time_limit_seconds'],
+    ['schedules', { ...schedule, kind: '' }, "schedule 's': invalid_kind"],
+    ['schedules', { ...schedule, priority: 0 }, 'invalid_priority'],
+    ['schedules', { ...schedule, tags: [''] }, 'invalid_tags'],
+    ['schedules', { ...schedule, metadata: { 'awa:x': 1 } }, 'invalid_metadata'],
+    ['schedules', { ...schedule, metadata: { schedule: 1 } }, 'metadata.schedule'],
+    ['schedules', { ...schedule, args: 'x'.repeat(1_100_000) }, 'payload_too_large'],
+    ['schedules', { ...schedule, expression: '* * *' }, 'expression has 5 or 6 fields'],
+    ['schedules', { ...schedule, expression: null }, 'expression has 5 or 6 fields'],
+    ['schedules', { ...schedule, missed: 'never' }, 'missed is'],
+    ['schedules', { ...schedule, overlap: 'never' }, 'overlap is'],
+    ['schedules', { ...schedule, args: [1], time_arg: 'at' }, 'time_arg needs'],
+    ['schedules', { ...schedule, name: null }, 'name has'],
+    ['queues', { name: 'q', weight: 0 }, "queue 'q': weight"],
+    ['queues', { name: 'q', shards: 65 }, 'shards'],
+    ['queues', { name: 'q', max_running: 0 }, 'max_running'],
+    ['queues', { name: 'q', rate: -1 }, 'rate'],
+    ['queues', { name: 'q', burst: 1 }, 'a burst needs a rate'],
+    ['queues', { name: 'q', key_rate: 1, key_burst: 0 }, 'burst'],
+    ['queues', { name: 'q', retention_seconds: -1 }, 'retentions'],
+    ['queues', { name: 'millrace.webhooks' }, 'name has'],
+  ])('%s %o', async (what, declaration, reason) => {
+    const shown = JSON.stringify(declaration).length < 1000 ? declaration : {}
+    await expect(sync({ [what]: [declaration] }), JSON.stringify(shown)).rejects.toMatchObject({
+      code: '23514',
+      constraint_name: 'invalid_declaration',
+      message: expect.stringContaining(reason),
+    })
+    expect(await database.sql`select from millrace.manifest`).toHaveLength(0)
+  })
+
+  it('all of them at once, and names that are declared twice', async () => {
+    await expect(
+      sync({ kinds: [kind, kind, { name: 'b', priority: 7 }], queues: [{ name: 'q', weight: 0 }] }),
+    ).rejects.toMatchObject({
+      message: expect.stringMatching(/kind 'a': declared twice.*kind 'b': invalid_priority.*queue 'q': weight/),
+    })
+  })
+})
+
 describe('concurrent syncs', () => {
   it('of one manifest make one version', async () => {
     const clients = await database.connections(6)
