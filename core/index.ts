@@ -46,7 +46,9 @@ export {
   type ScheduleOptions,
 } from './schedule-declaration.ts'
 export type { Sql, SqlValue } from './sql.ts'
+export type { JobView } from './sql-engine.ts'
 export type { CompletionEvent, Subscription } from './subscription.ts'
 export type { Spacing, UniqueBy, UniqueOptions, UniqueSettings } from './unique.ts'
 export { type UniqueKeyParts, uniqueKey } from './unique-key.ts'
+export { type FinishedJob, type GetJobOptions, getJob, type WaitOptions, waitFor } from './wait-for.ts'
 export type { JobState } from './wire.ts'

@@ -59,6 +59,8 @@ export interface JobView {
   readonly errors: readonly { attempt: number; at: string; code?: string; message?: string }[]
   readonly put_back: { since: string; code?: string; message?: string } | null
   readonly result: Json
+  readonly unique_key: string | null
+  readonly dead_letter: { readonly reason: string; readonly died_at: string; readonly expires_at: string } | null
   readonly enqueued_at: string
   readonly run_at: string
   readonly attempted_at: string | null

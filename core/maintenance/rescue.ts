@@ -14,6 +14,6 @@ export interface Rescued {
 export async function rescueOnce(engine: SqlEngine, onEvent: OnEvent): Promise<Rescued> {
   const found = await engine.rescue(AT_ONCE)
   const rescued = found.parked + found.lost
-  if (rescued > 0) onEvent({ type: 'rescued', ...found })
+  if (rescued + found.stuck > 0) onEvent({ type: 'rescued', ...found })
   return { rescued, more: found.parked >= AT_ONCE || found.lost >= AT_ONCE }
 }
