@@ -37,7 +37,7 @@ export interface Spacing extends UniqueBy {
 
 /** At most one of these. */
 export interface UniqueSettings {
-  /** At most one such job at a time; `true` for the defaults. */
+  /** No second such job while one holds the key: pending, running, or completed and still kept. `true`: the defaults. */
   readonly unique?: boolean | UniqueOptions | undefined
   /** Runs `seconds` after the last call: each call replaces the arguments and the time of a job that has not begun. */
   readonly debounce?: Spacing | undefined

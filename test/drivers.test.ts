@@ -5,7 +5,18 @@ import pg from 'pg'
 import postgres from 'postgres'
 import * as v from 'valibot'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Database, defineKind, enqueue, enqueueMany, enqueueStatement, job, toSql } from '../core/index.ts'
+import {
+  cancel,
+  cancelByKey,
+  type Database,
+  defineKind,
+  enqueue,
+  enqueueMany,
+  enqueueStatement,
+  enqueueUnique,
+  job,
+  toSql,
+} from '../core/index.ts'
 import { useDatabase } from './support/database.ts'
 import { startNeonHttp } from './support/neon-http.ts'
 import { startNeonWebSocket } from './support/neon-websocket.ts'
@@ -111,11 +122,16 @@ describe.each(drivers)('$name', driver => {
       maxAttempts: 7,
       tags: [text, 'a,b', 'NULL'],
       metadata: { text, n: [1, null] },
+      orderingKey: text,
+      rateKey: text,
     }
+    const unique = (key: string) => ({
+      unique: { key: `${key} ${driver.name} ${text}`, states: ['available' as const] },
+    })
     const db = await driver.connect()
 
-    const id = await enqueue(db, note, { text }, options)
-    const [same] = await enqueueMany(db, [job(note, { text }, options)])
+    const id = await enqueue(db, note, { text }, { ...options, ...unique('one') })
+    const [same] = await enqueueMany(db, [job(note, { text }, { ...options, ...unique('many') })])
 
     const expected = {
       queue: 'q "1"',
@@ -127,6 +143,10 @@ describe.each(drivers)('$name', driver => {
     }
     expect(await look(id)).toMatchObject(expected)
     expect(await look(String(same))).toMatchObject(expected)
+    expect(await enqueueUnique(db, note, { text: '' }, unique('one'))).toEqual({ id, existing: true, replaced: false })
+    expect(await cancelByKey(db, unique('many').unique.key)).toEqual({ id: same, state: 'cancelled', cancelled: true })
+    expect(await cancel(db, [id], { reason: text })).toEqual([{ id, state: 'cancelled', cancelled: true }])
+    expect(await look(id)).toMatchObject({ errors: [{ message: text }] })
   })
 
   it('schedules for an instant or after a delay', async () => {
