@@ -1,6 +1,6 @@
 // The receiver SDK in callback mode: how it ends an attempt, keeps it alive, and does not give up on an ingress.
 
-import { type Job, NonRetryableError, type ReceiverEvent, RetryLaterError } from 'millrace/function'
+import { type Job, NonRetryableError, type ReceiverEvent, RetryLaterError, SnoozeError } from 'millrace/function'
 import { describe, expect, test } from 'vitest'
 import { dispatchRequest, resizing, startFunction, startIngress } from './support/function.ts'
 
@@ -35,6 +35,21 @@ describe('how an attempt ends', () => {
     ])
     expect(await callbackOf(() => Promise.reject(new RetryLaterError(30, 'throttled')))).toEqual([
       { action: 'fail', body: { error: 'throttled', retryable: true, retry_after_seconds: 30 } },
+    ])
+  })
+
+  test('a snooze is told as one, after the progress that could not be sent', async () => {
+    const ingress = await startIngress((_, nth) => (nth === 1 ? status(422) : undefined))
+    const work = async (_: unknown, job: Job) => {
+      await job.setProgress({ metadata: { page: 3 } })
+      throw new SnoozeError(90)
+    }
+    const { send, receiver } = await startFunction([resizing(work)])
+    await send({ ingress: ingress.url })
+    await receiver.idle()
+    expect(ingress.received.slice(1)).toEqual([
+      { action: 'heartbeat', body: { timeout_seconds: expect.any(Number), progress: { metadata: { page: 3 } } } },
+      { action: 'fail', body: { snooze_seconds: 90 } },
     ])
   })
 
@@ -85,6 +100,14 @@ describe('an ingress that does not take the callback', () => {
     const { received, conclusion } = await run(() => status(code))
     expect(received).toHaveLength(1)
     expect(conclusion).toEqual([expected])
+  })
+
+  test('that knows no snooze gets a failure that is retried', async () => {
+    const ingress = await startIngress((_, nth) => (nth === 1 ? status(422) : undefined))
+    const { send, receiver } = await startFunction([resizing(() => Promise.reject(new SnoozeError(90)))])
+    await send({ ingress: ingress.url })
+    await receiver.idle()
+    expect(ingress.received[1]).toEqual({ action: 'fail', body: { error: expect.any(String), retryable: true } })
   })
 
   test('that refuses the result gets a final failure, lest the work be done over and over', async () => {
@@ -148,6 +171,44 @@ describe('heartbeats', () => {
     expect(received.slice(0, 2).map(({ body }) => body.timeout_seconds)).toEqual([60, 600])
     expect(value[0]).toSatisfy((ms: number) => ms > 50_000 && ms <= 60_000)
     expect(value[1]).toSatisfy((ms: number) => ms > 590_000 && ms <= 600_000)
+  })
+
+  test('move the deadline no further than the ingress says', async () => {
+    const { value } = await inJob(
+      async job => {
+        await job.heartbeat({ timeoutSeconds: 600 })
+        return job.deadline.getTime() - Date.now()
+      },
+      state({ state: 'waiting_external', timeout_seconds: 5 }),
+    )
+    expect(value).toSatisfy((ms: number) => ms > 0 && ms <= 5_000)
+  })
+
+  test('of which nothing is left end the attempt at once', async () => {
+    const { value } = await inJob(
+      async job => {
+        const aborted = new Promise(resolve => job.signal.addEventListener('abort', resolve))
+        await job.heartbeat()
+        await aborted
+        return job.signal.reason.code
+      },
+      state({ state: 'waiting_external', timeout_seconds: 0 }),
+    )
+    expect(value).toBe('deadline_exceeded')
+  })
+
+  test('that are sent on their own learn of a cancellation, whatever the handler does', async () => {
+    const { value, received } = await inJob(
+      async job => {
+        await new Promise(resolve => job.signal.addEventListener('abort', resolve))
+        return job.signal.reason
+      },
+      (callback, nth) =>
+        state(nth < 3 ? { state: 'waiting_external' } : { state: 'cancelled', cancel: true })(callback),
+      { heartbeatSeconds: 0.01 },
+    )
+    expect(value).toMatchObject({ name: 'MillraceError', code: 'cancelled' })
+    expect(received.map(({ action }) => action)).toEqual(['heartbeat', 'heartbeat', 'heartbeat'])
   })
 
   test('learn of a cancellation, after which nothing more is said', async () => {

@@ -1,7 +1,7 @@
 // The receiver SDK over real HTTP: what it runs, what it refuses, and what it tells the dispatcher.
 
 import fc from 'fast-check'
-import { NonRetryableError, RetryLaterError, serve } from 'millrace/function'
+import { NonRetryableError, RetryLaterError, SnoozeError, serve } from 'millrace/function'
 import { describe, expect, test } from 'vitest'
 import { dispatchKeys, dispatchRequest, resize, resizing, startFunction, startIngress } from './support/function.ts'
 
@@ -38,6 +38,13 @@ describe('sync mode', () => {
     const answer = await answerOf(() => Promise.reject(new RetryLaterError(7.2)))
     expect(answer.status).toBe(503)
     expect(answer.headers.get('retry-after')).toBe('8')
+  })
+
+  test('a SnoozeError is a 202 with Millrace-Snooze, so it is no failure', async () => {
+    const answer = await answerOf(() => Promise.reject(new SnoozeError(7.2)))
+    expect(answer.status).toBe(202)
+    expect(answer.headers.get('millrace-snooze')).toBe('8')
+    expect(() => new SnoozeError(Number.NaN)).toThrow(RangeError)
   })
 
   test('a result that JSON cannot hold is final, since doing it again gives the same', async () => {

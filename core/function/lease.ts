@@ -7,7 +7,7 @@ export interface Lease {
   readonly signal: AbortSignal
   /** Milliseconds. */
   readonly deadline: number
-  /** Moves the deadline, in milliseconds. */
+  /** Moves the deadline, to and fro, in milliseconds. */
   extend(deadline: number): void
   /** Ends the attempt before its deadline. */
   lose(code: 'cancelled' | 'attempt_closed'): void
@@ -24,17 +24,26 @@ const REASON = {
 /** `deadline` in milliseconds. */
 export function lease(port: ReceiverPort, deadline: number): Lease {
   const abort = new AbortController()
-  const over = new AbortController()
+  /** Ends the watch's present sleep. */
+  let nap = new AbortController()
+  let isOver = false
   let until = deadline
 
+  const end = () => {
+    isOver = true
+    nap.abort()
+  }
   const lose = (code: keyof typeof REASON) => {
-    over.abort()
+    end()
     abort.abort(new MillraceError(code, REASON[code]))
   }
   // Each round sleeps to the deadline as it stood then, and looks again whether it has moved.
   const watch = async () => {
-    while (!over.signal.aborted && port.now() < until) await port.sleep(until - port.now(), over.signal)
-    if (!over.signal.aborted) lose('deadline_exceeded')
+    while (!isOver && port.now() < until) {
+      nap = new AbortController()
+      await port.sleep(until - port.now(), nap.signal)
+    }
+    if (!isOver) lose('deadline_exceeded')
   }
   void watch()
 
@@ -44,9 +53,11 @@ export function lease(port: ReceiverPort, deadline: number): Lease {
       return until
     },
     extend: (deadline: number) => {
+      const isEarlier = deadline < until
       until = deadline
+      if (isEarlier) nap.abort()
     },
     lose,
-    end: () => over.abort(),
+    end,
   }
 }

@@ -17,9 +17,10 @@ const sync: DispatchRules = {
   callbackTimeoutSeconds: 600,
   ambiguitySeconds: 60,
   isFinal: isFinalForFunctions,
+  snoozes: true,
 }
 const callback: DispatchRules = { ...sync, mode: 'callback' }
-const webhook: DispatchRules = { ...sync, isFinal: isFinalForWebhooks }
+const webhook: DispatchRules = { ...sync, isFinal: isFinalForWebhooks, snoozes: false }
 
 const answer = (status: number, headers: Record<string, string> = {}, body = ''): Answer => ({
   status,
@@ -106,9 +107,15 @@ describe('the result of a 200', () => {
     ['text', answer(200, { 'content-type': 'text/plain' }, '{"pages":2}')],
     ['no type', answer(200, {}, '{"pages":2}')],
     ['broken JSON', answer(200, json, '{"pages":')],
-    ['more than is read', { ...answer(200, json, '{}'), truncated: true }],
   ])('%s completes the job without a result', (_, given) => {
     expect(resultOf(given)).toBeUndefined()
+  })
+
+  test('more than is read completes the job, with a word on why there is no result', () => {
+    expect(verdictOn({ ...answer(200, json, '{}'), truncated: true }, sync, now)).toEqual({
+      do: 'close',
+      outcome: { kind: 'completed', error: { code: 'result_too_large', message: expect.any(String) } },
+    })
   })
 
   test('JSON that nests too deeply to be passed on completes the job without a result', () => {
@@ -156,9 +163,123 @@ describe('Retry-After', () => {
   })
 })
 
+describe('RateLimit headers, where there is no Retry-After', () => {
+  const waitOf = (status: number, headers: Record<string, string>): number | undefined => {
+    const verdict = verdictOn(answer(status, headers), sync, now)
+    return verdict.do === 'close' && 'delayMs' in verdict.outcome ? verdict.outcome.delayMs : undefined
+  }
+  const inSeconds = String(now / 1000 + 30)
+
+  test.each<[string, Record<string, string>]>([
+    ['seconds', { 'ratelimit-reset': '30' }],
+    ['the time, as GitLab gives it', { 'ratelimit-reset': inSeconds }],
+    ['the time, as GitHub gives it', { 'x-ratelimit-reset': inSeconds, 'x-ratelimit-remaining': '0' }],
+    ['the time in milliseconds', { 'x-ratelimit-reset': String(now + 30_000) }],
+    ['seconds with a fraction', { 'x-ratelimit-reset': '30.000' }],
+    ['an HTTP date', { 'x-rate-limit-reset': 'Thu, 01 Jan 2026 00:00:30 GMT' }],
+    ['an ISO date', { 'x-ratelimit-reset': '2026-01-01T00:00:30Z' }],
+    ['the draft with one item', { ratelimit: 'limit=100, remaining=0, reset=30' }],
+    ['the draft with a list', { ratelimit: '"default";r=0;t=30' }],
+    [
+      'of several limits the last to be over that is used up',
+      { ratelimit: '"a";r=0;t=5, "b";r=0;t=30, "c";r=9;t=900' },
+    ],
+    ['the draft before what came earlier', { ratelimit: '"default";r=0;t=30', 'ratelimit-reset': '99' }],
+  ])('%s', (_, headers) => {
+    for (const status of [429, 503, 500]) expect(waitOf(status, headers)).toBe(30_000)
+  })
+
+  test.each([429, 503])('put a job back on %i and slow the target down, as Retry-After does', status => {
+    expect(verdictOn(answer(status, { 'ratelimit-reset': '7' }), sync, now)).toMatchObject({
+      outcome: { kind: 'put_back', delayMs: 7_000 },
+      throttleMs: 7_000,
+    })
+  })
+
+  test('Retry-After goes first', () => {
+    expect(waitOf(429, { 'ratelimit-reset': '900', 'retry-after': '7' })).toBe(7_000)
+  })
+
+  test.each<[string, Record<string, string>]>([
+    ['of which something is left', { 'ratelimit-reset': '30', 'ratelimit-remaining': '12' }],
+    ['of which something is left, in the draft', { ratelimit: '"default";r=12;t=30' }],
+    ['that is over', { 'x-ratelimit-reset': String(now / 1000 - 5) }],
+    ['that is over now', { 'ratelimit-reset': '0' }],
+    ['that says nothing', { 'ratelimit-reset': 'soon' }],
+    ['that is empty', { ratelimit: '' }],
+  ])('a limit %s asks nobody to wait', (_, headers) => {
+    expect(waitOf(500, headers)).toBeUndefined()
+    expect(wordFor(answer(503, headers), sync)).toBe('retried')
+    expect(waitOf(429, headers)).toBeLessThanOrEqual(4_000)
+  })
+
+  test('a wait is a day at most', () => {
+    expect(waitOf(429, { 'ratelimit-reset': '999999' })).toBe(86_400_000)
+  })
+})
+
+describe('statuses that a kind declares', () => {
+  const declared: DispatchRules = {
+    ...sync,
+    statuses: new Map([
+      [404, 'retry'],
+      [429, 'retry'],
+      [500, 'final'],
+    ]),
+  }
+
+  test.each([
+    [404, 'retried'],
+    [429, 'retried'],
+    [500, 'final'],
+    [400, 'final'],
+    [502, 'retried'],
+  ])('%i: %s', (status, word) => {
+    expect(wordFor(answer(status), declared)).toBe(word)
+  })
+
+  test('a declared retry obeys Retry-After, but is a failed attempt', () => {
+    expect(verdictOn(answer(429, { 'retry-after': '7' }), declared, now)).toMatchObject({
+      outcome: { kind: 'failed', retryable: true, delayMs: 7_000 },
+    })
+  })
+
+  test("the function's own word goes before them", () => {
+    expect(wordFor(answer(404, { 'millrace-no-retry': 'true' }), declared)).toBe('final')
+    expect(wordFor(answer(500, { 'millrace-no-retry': 'false' }), declared)).toBe('retried')
+  })
+})
+
+describe('Millrace-Snooze', () => {
+  test.each([200, 202, 429, 500])('on %i ends the attempt, which has not failed, in either mode', status => {
+    for (const rules of [sync, callback]) {
+      expect(verdictOn(answer(status, { 'millrace-snooze': '90' }), rules, now)).toEqual({
+        do: 'close',
+        outcome: { kind: 'snoozed', delayMs: 90_000 },
+      })
+    }
+  })
+
+  test.each([
+    ['0', 1_000],
+    ['99999999', 30 * 86_400_000],
+  ])('of %s seconds is brought within a second and 30 days', (seconds, delayMs) => {
+    expect(verdictOn(answer(200, { 'millrace-snooze': seconds }), sync, now)).toMatchObject({ outcome: { delayMs } })
+  })
+
+  test('that is no time says nothing', () => {
+    expect(wordFor(answer(200, { 'millrace-snooze': 'later' }), sync)).toBe('completed')
+  })
+
+  test('from who receives webhooks says nothing', () => {
+    expect(wordFor(answer(200, { 'millrace-snooze': '90' }), webhook)).toBe('completed')
+  })
+})
+
 describe("Millrace-No-Retry, the function's own word", () => {
   test('true makes a retryable failure final', () => {
     expect(wordFor(answer(500, { 'millrace-no-retry': 'true' }), sync)).toBe('final')
+    expect(wordFor(answer(429, { 'millrace-no-retry': 'true' }), sync)).toBe('final')
     expect(wordFor(answer(503, { 'millrace-no-retry': 'true' }), callback)).toBe('final')
   })
 
@@ -226,6 +347,12 @@ describe('no answer', () => {
     expect(verdictOnFailure(timeout, { ...callback, callbackTimeoutSeconds: 5 })).toMatchObject({
       do: 'park',
       timeoutSeconds: 5,
+    })
+  })
+
+  test('a request that the time limit of its kind has ended says so', () => {
+    expect(verdictOnFailure(timeout, { ...sync, isTimeLimited: true })).toMatchObject({
+      outcome: { kind: 'failed', retryable: true, error: { code: 'deadline_exceeded' } },
     })
   })
 
