@@ -186,6 +186,14 @@ export class SqlEngine implements CallbackStore {
     return { promoted: row?.promoted ?? 0, nextInMs: row?.next_in_ms ?? undefined }
   }
 
+  /** Milliseconds until a job may be claimed that waits for its queue's rate only; undefined: none does. */
+  async limitedMs(): Promise<number | undefined> {
+    const [row] = await this.#query<{ ms: number | null }>(
+      `select (extract(epoch from ${this.#schema}.limited_until() - clock_timestamp()) * 1000)::float8 as ms`,
+    )
+    return row?.ms ?? undefined
+  }
+
   /** Retries attempts that nobody will close any more, up to `max` of either sort; `stuck` ones cannot be closed for now. */
   async rescue(max: number): Promise<Rescued> {
     const rows = await this.#query<Rescued>(`select parked, lost, stuck from ${this.#schema}.rescue($1::text::int)`, [

@@ -37,6 +37,8 @@ export interface DispatcherOptions {
 const ROUTES_AGE_MS = 30_000
 /** Sleeps no longer than that while queues are left out, although it is told when one has room again. */
 const LEFT_OUT_MS = 1_000
+/** For a rate that allows the next job at any moment. */
+const SHORTEST_REST_MS = 10
 const NO_TARGET_DELAY_MS = 30_000
 /** A target that pauses for longer has its waiting jobs put back. */
 const LONGEST_PAUSE_IN_HAND_MS = 2_000
@@ -100,6 +102,11 @@ export class Dispatcher {
     return jobs.length
   }
 
+  /** Resolves when a job in hand is settled, and after `ms` at the latest. */
+  async settles(ms: number): Promise<void> {
+    await this.#settled.wait(ms)
+  }
+
   /**
    * Claims for as long as it is not stopped. `runtime` tells under which id.
    *
@@ -118,7 +125,7 @@ export class Dispatcher {
         if (this.#unsure) await this.#renewRuntime()
         if ((await this.runOnce(runtime())) > 0) await idle.worked()
         else if (this.#hands.crowded().length < this.#leftOut) continue
-        else if (!this.#stopping) await idle.rest(this.#leftOut > 0 ? LEFT_OUT_MS : undefined)
+        else if (!this.#stopping) await idle.rest(await this.#longestRest())
         failures = 0
       } catch (error) {
         onEvent({ type: 'error', during: 'claim', error })
@@ -151,6 +158,14 @@ export class Dispatcher {
     const jobs = await this.#hands.claim(() => this.#options.engine.claim(runtime, room, crowded))
     this.#unsure = false
     return jobs
+  }
+
+  /** Nobody tells when a queue's rate has room again. While awake it is looked often enough. */
+  async #longestRest(): Promise<number | undefined> {
+    if (this.#leftOut > 0) return LEFT_OUT_MS
+    if (!this.#options.idle.asleep) return undefined
+    const ms = await this.#options.engine.limitedMs()
+    return ms === undefined ? undefined : Math.max(SHORTEST_REST_MS, ms)
   }
 
   async #renewRuntime(): Promise<void> {

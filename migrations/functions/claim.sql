@@ -1,6 +1,8 @@
 -- Claims up to `max_jobs` jobs for a dispatcher, from all queues but `except_queues` (a JSON array) and those that are
 -- paused: lanes of the first priority first, queues of one priority in an order drawn by their weights, in each lane the
--- oldest segment first and then in the order of (xid, id). The claim is on record, durably, before the caller sees a job.
+-- oldest segment first and then in the order of (xid, id). A quarter is for lanes whose jobs have waited for long, as if they
+-- were of a better priority; with all of it, a large backlog would take that priority over. The claim is on record, durably,
+-- before the caller sees a job.
 --
 -- A lane's cursor is its newest claim_log row. Its window is what is visible in `cur` but not in `prev` (see window_of).
 -- When a window is used up the next one opens from `cur` to now. So a transaction that stays open delays only its own jobs.
@@ -19,7 +21,9 @@ declare
   last_xid xid8; -- the window has been read up to (last_xid, last_id)
   last_id bigint;
   wanted int := max_jobs;
-  room int; -- what a limit leaves of wanted
+  for_aged int := floor(max_jobs * 0.25 + random());
+  room int; -- what is left of wanted here
+  contended boolean := false; -- somebody else may have found a limited queue locked
   got int;
 begin
   if not exists (select from millrace.cluster where started_at = pg_postmaster_start_time()) then
@@ -27,21 +31,26 @@ begin
   end if;
   perform millrace.hold_segments();
   for place in select * from millrace.places(except_queues) loop
-    continue when not pg_try_advisory_xact_lock(place.lane);
-    continue when place.limited and not pg_try_advisory_xact_lock(7262, hashtext(place.queue));
+    continue when place.aged and for_aged = 0 or not pg_try_advisory_xact_lock(place.lane);
+    continue when place.limited and not millrace.limit_turn(place.queue);
     loop
-      room := case when place.limited then least(wanted, millrace.room(place.queue)) else wanted end;
+      room := least(wanted, case when place.aged then for_aged end, case when place.limited then millrace.room(place.queue) end);
       exit when room <= 0;
       select c.n, c.prev, c.cur, c.last_xid, c.last_id, -- and whether anything is beyond that
         exists (select from millrace.job_log j where j.slot = place.slot and j.lane = place.lane
           and j.xid >= coalesce(pg_snapshot_xmax(c.cur), '0'))
         or exists (select from millrace.job_log j where j.slot = place.slot and j.lane = place.lane
-          and j.xid = any (array(select x from pg_snapshot_xip(c.cur) x where pg_visible_in_snapshot(x, pg_current_snapshot())))) as more
+          and j.xid = any (array(select x from pg_snapshot_xip(c.cur) x where pg_visible_in_snapshot(x, pg_current_snapshot())))) as more,
+        -- Attempts that were moved away since places() looked: whoever does that has the lane's lock.
+        place.withdrawn or exists (select from millrace.withdrawn w where w.segment = place.segment) as withdrawn,
+        -- A limit that was set since places() looked: whoever counts what is open has every lane (see limit_turn).
+        not place.limited and exists (select from millrace.queue q where q.name = place.queue and q.max_running is not null) as limited
       into newest
       from (values (1)) always left join lateral (
         select * from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane order by k.n desc limit 1
       ) c on true;
-      exit when newest.last_id is null and not newest.more;
+      place.withdrawn := newest.withdrawn;
+      exit when newest.last_id is null and not newest.more or newest.limited;
       for pass in 1..2 loop
         if pass = 1 then
           continue when newest.last_id is null;
@@ -71,12 +80,18 @@ begin
           b.payload::text, b.metadata::text, b.progress::text, b.enqueued_at
         from batch b where b.open;
         get diagnostics got = row_count;
-        exit when got > 0;
+        -- That, or all of the batch was withdrawn.
+        exit when got > 0 or place.withdrawn and exists (
+          select from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane and k.n > coalesce(newest.n, 0));
       end loop;
       if place.limited and got > 0 then
         perform millrace.take(place.queue, place.segment, place.lane, coalesce(newest.n, 0) + 1);
+        contended := true;
       end if;
       wanted := wanted - got;
+      if place.aged then
+        for_aged := for_aged - got;
+      end if;
       -- Again, when all of the batch was withdrawn.
       exit when got > 0 or not place.withdrawn or not exists (
         select from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane and k.n > coalesce(newest.n, 0));
@@ -91,35 +106,40 @@ begin
       raise exception 'millrace: runtime % was given up or never started', runtime using errcode = 'object_not_in_prerequisite_state';
     end if;
   end if;
-  if wanted = 0 then
+  if wanted = 0 or contended then
     -- Most likely there is more than this dispatcher has taken. One that was woken with it, met its lock and found
-    -- nothing sleeps again, and would go on sleeping while this one has its hands full.
+    -- nothing sleeps again, and would go on sleeping while this one has its hands full. The same goes for a place under a
+    -- limit that came free after this one had looked.
     perform millrace.wake();
   end if;
 end $$;
 
 -- Where claim looks, in this order.
 create function millrace.places(except_queues jsonb) returns table (
-  lane bigint, queue text, priority smallint, segment bigint, slot smallint, limited boolean, withdrawn boolean
-) language sql volatile as $$
+  lane bigint, queue text, priority smallint, segment bigint, slot smallint, limited boolean, withdrawn boolean, aged boolean
+) language plpgsql as $$
+#variable_conflict use_column
+begin
+  return query
   select l.id, l.queue, l.priority, s.number, (s.number % 8)::smallint, l.limited,
-    exists (select from millrace.withdrawn w where w.segment = s.number)
+    exists (select from millrace.withdrawn w where w.segment = s.number), visit.aged
   from (
     select l.id, l.queue, l.priority, q.max_running is not null or q.rate is not null as limited,
       -- Who draws the least goes first; the lanes of a queue share its weight.
       -ln(1 - random()) * count(*) over (partition by l.queue, l.priority) / coalesce(q.weight, 1) as turn,
-      -- A lane whose head has waited for long is served as if it were of a better priority.
+      -- A lane whose head has waited for long is looked at as if it were of a better priority, and again as what it is.
       greatest(1, l.priority - coalesce(floor(extract(epoch from now() - h.waiting_since)
-        / nullif((select value from millrace.setting where name = 'aging_seconds'), 0)), 0)) as rank
+        / nullif((select value from millrace.setting where name = 'aging_seconds'), 0)), 0)) as aged_rank
     from (select distinct on (id) * from millrace.lane) l
     left join millrace.queue q on q.name = l.queue
     left join millrace.lane_head h on h.lane = l.id
     where q.paused_at is null and (except_queues is null or not except_queues ? l.queue)
   ) l
+  cross join lateral (select l.priority as rank, false as aged union all select l.aged_rank, true where l.aged_rank < l.priority) visit
   cross join millrace.segment s
   where not s.drained
-  order by l.rank, l.priority, l.turn, l.id, s.number
-$$;
+  order by visit.rank, visit.aged desc, l.turn, l.id, s.number;
+end $$;
 
 -- What is visible of other transactions. A snapshot does not list its own transaction as in progress; here it has to be,
 -- since the transaction may go on to enqueue.

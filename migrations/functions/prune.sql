@@ -39,8 +39,8 @@ begin
     moved := millrace.carry(old.slot, open.ids, open.attempts, array_fill(true, array[cardinality(open.ids)]));
     kept := kept + millrace.keep(old.slot, open.ids);
   end if;
-  insert into millrace.limit_log (n, at, tokens, slot, queue, segments, ids, attempts)
-  select l.n, l.at, l.tokens, millrace.current_slot(), l.queue, l.segments, l.ids, l.attempts
+  insert into millrace.limit_log (n, at, tokens, since, slot, queue, segments, ids, attempts)
+  select l.n, l.at, l.tokens, l.since, millrace.current_slot(), l.queue, l.segments, l.ids, l.attempts
   from (select distinct on (queue) * from millrace.limit_log order by queue, n desc) l
   where l.slot = old.slot;
   execute 'truncate ' || logs;

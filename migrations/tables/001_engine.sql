@@ -125,7 +125,8 @@ create index park_log_span on millrace.park_log using gist (span);
 create table millrace.limit_log (
   n bigint not null,
   at timestamptz not null default now(),
-  tokens float8, -- null: the queue has no rate
+  tokens float8,     -- null: the queue has no rate
+  since timestamptz, -- the queue's limited_since, as far as the open attempts are known; null: they are not
   slot smallint not null,
   queue text not null,
   segments bigint[] not null,

@@ -6,6 +6,7 @@ create table millrace.queue (
   weight float8,                -- share of a dispatcher's capacity among queues of one priority: 1
   shards smallint,              -- lanes per priority: 1, which is strictly first in, first out
   max_running int,              -- open attempts at once, over all dispatchers
+  limited_since timestamptz,    -- when max_running was set, having been null
   rate float8,                  -- attempts per second, over all dispatchers
   burst int,                    -- ... of which so many may come at once: one second's worth
   key_rate float8,              -- the same for each rate_key of the jobs

@@ -1,0 +1,36 @@
+-- What operators do to queues, and what follows from a change of a queue's row, whoever makes it.
+
+-- Nothing of the queue is claimed from now on. What runs goes on; jobs are enqueued, promoted and retried as ever.
+create function millrace.pause_queue(name text, by text default null) returns void language plpgsql as $$
+begin
+  if length(name) not between 1 and 200 then
+    perform millrace.refuse('invalid_queue', 1, null);
+  end if;
+  insert into millrace.queue as q (name, paused_at, paused_by) values (pause_queue.name, now(), by)
+  on conflict on constraint queue_pkey do update set paused_at = excluded.paused_at, paused_by = excluded.paused_by where q.paused_at is null;
+end $$;
+
+-- Answers whether the queue was paused.
+create function millrace.resume_queue(name text) returns boolean language plpgsql as $$
+begin
+  update millrace.queue q set paused_at = null, paused_by = null where q.name = resume_queue.name and q.paused_at is not null;
+  return found;
+end $$;
+
+create function millrace.queue_before() returns trigger language plpgsql as $$
+begin
+  new.limited_since := case
+    when new.max_running is null then null
+    when tg_op = 'UPDATE' and old.max_running is not null then old.limited_since
+    else clock_timestamp() end;
+  return new;
+end $$;
+create trigger queue_before before insert or update on millrace.queue for each row execute function millrace.queue_before();
+
+-- Jobs may be free to go.
+create function millrace.queue_after() returns trigger language plpgsql as $$
+begin
+  perform millrace.wake();
+  return null;
+end $$;
+create trigger queue_after after update on millrace.queue for each statement execute function millrace.queue_after();

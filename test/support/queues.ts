@@ -1,0 +1,40 @@
+// Queues with limits, and what is open in them.
+
+import type { Client, EngineDatabase } from './engine-database.ts'
+
+export interface QueueRow {
+  readonly weight?: number
+  readonly shards?: number
+  readonly max_running?: number | null
+  readonly rate?: number | null
+  readonly burst?: number | null
+  readonly key_rate?: number | null
+  readonly key_burst?: number | null
+}
+
+/** Declares a queue, or changes what is declared of it. */
+export async function setQueue(sql: Client, name: string, row: QueueRow): Promise<void> {
+  const names = Object.keys(row)
+  await sql.unsafe(
+    `insert into millrace.queue (name, ${names.join(', ')}) values ($1, ${names.map((_, n) => `$${n + 2}`).join(', ')})
+     on conflict (name) do update set ${names.map(column => `${column} = excluded.${column}`).join(', ')}`,
+    [name, ...Object.values(row)],
+  )
+}
+
+/** How many attempts of a queue are claimed and have no end, counted by reading everything. */
+export async function openIn(sql: Client, queue: string): Promise<number> {
+  const [row] = await sql<{ n: number }[]>`
+    select count(distinct (j.id, j.attempt))::int as n
+    from millrace.claim_log c
+    cross join lateral unnest(c.ids, c.attempts) u(id, attempt)
+    join millrace.job_log j on j.slot = c.slot and j.id = u.id and j.attempt = u.attempt
+    join millrace.lane l on l.id = j.lane and l.queue = ${queue}
+    where not exists (select from millrace.outcome_log o where o.id = u.id and o.attempt = u.attempt)`
+  return row?.n ?? 0
+}
+
+/** Lets a queue's bucket fill for some seconds, as if its last claims had been that long ago. */
+export async function wait({ sql }: EngineDatabase, seconds: number): Promise<void> {
+  await sql`update millrace.limit_log set at = at - make_interval(secs => ${seconds})`
+}
