@@ -8,6 +8,7 @@ import { callbackOf, type Ending, endingOf, insteadOf } from './ending.ts'
 import type { Handler } from './handler.ts'
 import type { Job } from './job.ts'
 import { type Lease, lease } from './lease.ts'
+import { occurrenceOf } from './occurrence.ts'
 import type { ReceiverPort } from './port.ts'
 import type { Dispatch } from './receive.ts'
 
@@ -119,6 +120,7 @@ function jobOf({ body }: Dispatch, lease: Lease, beats: Beats): Job {
     maxAttempts: body.max_attempts,
     enqueuedAt: new Date(body.enqueued_at),
     metadata: body.metadata ?? {},
+    schedule: occurrenceOf(body.metadata),
     idempotencyKey: idempotencyKeyOf(String(body.job_id)),
     signal: lease.signal,
     get deadline() {

@@ -2,6 +2,7 @@
 
 import type { Json } from '../json.ts'
 import type { Progress } from '../wire.ts'
+import type { Occurrence } from './occurrence.ts'
 
 export interface Job {
   readonly id: string
@@ -14,6 +15,8 @@ export interface Job {
   readonly deadline: Date
   readonly enqueuedAt: Date
   readonly metadata: { readonly [key: string]: Json | undefined }
+  /** Of a job that a schedule enqueued: which one, and the occurrence's own time. */
+  readonly schedule: Occurrence | undefined
   /** The last known progress: of an earlier attempt at first, then what {@link setProgress} made of it. */
   readonly progress: Progress | undefined
   /** The same for all attempts of the job. */
