@@ -18,6 +18,7 @@ const LIMITS: ReadonlySet<string> = new Set<ErrorCode>([
   'unique_conflict',
   'payload_too_large',
   'invalid_declaration',
+  'invalid_request',
   'not_leader',
 ])
 

@@ -56,6 +56,12 @@ interface PulseRow {
   readonly chores: readonly Chore[] | null
 }
 
+export interface BatchProgress {
+  readonly state: 'running' | 'completed'
+  readonly changed: number
+  readonly refused: number
+}
+
 /** Each method is one call of the SQL function of the same name. `epoch` is what {@link MaintenanceEngine.lead} answered. */
 export class MaintenanceEngine {
   readonly #sql: Sql
@@ -117,14 +123,25 @@ export class MaintenanceEngine {
     return (await this.#value<Pruned | null>('prune($1::text::bigint)', [epoch])) ?? undefined
   }
 
-  /** Looks over all lanes: what waits there, and since when. */
-  async survey(epoch: string): Promise<void> {
-    await this.#value('survey($1::text::bigint)', [epoch])
+  /** Looks over all lanes: what waits there, and since when. Answers how much of that has changed. */
+  async survey(epoch: string): Promise<number> {
+    return (await this.#value<number>('survey($1::text::bigint)', [epoch])) ?? 0
   }
 
   /** Deletes up to `max` each of dead letters and archived jobs whose retention is over; answers how many. */
   async expire(epoch: string, max: number): Promise<number> {
     return (await this.#value<number>('expire($1::text::bigint, $2::text::int)', [epoch, max])) ?? 0
+  }
+
+  /** The numbers of the bulk operations that are not done. */
+  async openBatches(): Promise<readonly number[]> {
+    return (await this.#value<readonly number[]>('open_batches()', [])) ?? []
+  }
+
+  /** Does one chunk of a bulk operation; undefined when it is done, or somebody else is at it. */
+  async batchStep(id: number, epoch: string): Promise<BatchProgress | undefined> {
+    const call = 'batch_step($1::text::bigint, $2::text::bigint)'
+    return (await this.#value<BatchProgress | null>(call, [id, epoch])) ?? undefined
   }
 
   async #value<T>(call: string, params: readonly SqlValue[]): Promise<T | undefined> {

@@ -43,6 +43,8 @@ export type MaintenanceEvent =
       readonly archived: number
     }
   | { readonly type: 'expired'; readonly jobs: number }
+  /** A bulk operation is done. */
+  | { readonly type: 'batch'; readonly batch: number; readonly changed: number; readonly refused: number }
   /** Changed declarations of kinds and subscriptions were read, and hold from here on. */
   | { readonly type: 'reloaded' }
   /** Something failed and is tried again. */

@@ -1,0 +1,269 @@
+-- Lists of jobs for operators, newest first by id. A page costs what it looks at, which is bounded whatever the history: where
+-- the states asked for stand in a small or indexed place (deferred, dead letters, failed and cancelled ends, what is beyond the
+-- lanes' cursors) it looks there, else it walks back by id over at most 20,000 jobs. Then the page may be short, or empty, and
+-- carries a cursor all the same. Answers {items, cursor}; a null cursor: this was the last page.
+--
+-- filter: {state? (one or an array), kind?, queue?, tag?, ids?, unique_key?, enqueued_after?, enqueued_before?}.
+-- An item is a row without what may be large, see job_row, or all of the job.
+create function millrace.list_jobs(filter jsonb, cursor text default null, max_jobs int default null, whole boolean default false) returns jsonb
+language plpgsql as $$
+declare
+  part record;
+begin
+  perform millrace.check_filter(filter, array['state', 'kind', 'queue', 'tag', 'ids', 'unique_key', 'enqueued_after', 'enqueued_before']);
+  if cursor !~ '^\d{1,18}$' or max_jobs < 1 then
+    perform millrace.refuse_request('a cursor is what the page before answered, a limit at least 1');
+  end if;
+  perform millrace.hold_segments(); -- before the snapshot that all of the page is read with: TRUNCATE minds none
+  select * into part from millrace.match_jobs(filter, cursor::bigint, least(coalesce(max_jobs, 100), 1000));
+  return (
+    select jsonb_build_object('cursor', part.cursor::text, 'items', coalesce(jsonb_agg(r.item order by u.nth) filter (where r.item is not null), '[]'))
+    from unnest(part.ids) with ordinality u(id, nth)
+    cross join lateral (select case when whole then millrace.job(u.id) else millrace.job_row(u.id) end as item) r);
+end $$;
+
+-- A job without what may be large.
+create function millrace.job_row(job bigint) returns jsonb language plpgsql stable
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+  n record;
+  o record;
+begin
+  select * into n from millrace.newest(job_row.job);
+  if n.id is null then
+    return (
+      select (select jsonb_object_agg(e.key, e.value) from jsonb_each(a.job) e where e.key = any (array['id', 'kind', 'queue', 'priority', 'state',
+        'attempt', 'max_attempts', 'tags', 'unique_key', 'enqueued_at', 'run_at', 'finished_at'])) || jsonb_build_object('error', a.job -> 'errors' -> -1)
+      from millrace.archive a where a.id = job_row.job);
+  end if;
+  select * into o from millrace.outcome_log where slot = n.slot and id = n.id and attempt = n.attempt;
+  return (
+    select jsonb_build_object('id', n.id, 'kind', n.kind, 'queue', l.queue, 'priority', l.priority, 'state', n.state, 'attempt', n.attempt,
+      'max_attempts', n.max_attempts, 'tags', coalesce(to_jsonb(n.tags), '[]'), 'unique_key', n.unique_key, 'enqueued_at', n.enqueued_at,
+      'run_at', n.run_at, 'finished_at', coalesce(o.finished_at, n.finished_at),
+      'error', coalesce(jsonb_build_object('attempt', n.attempt, 'at', o.finished_at) || o.error, n.errors -> -1))
+    from millrace.lane l where l.id = n.lane limit 1);
+end $$;
+
+-- The ids of up to `max_jobs` jobs below a given id that match, newest first, after a look at up to `looks` jobs; and below
+-- which id to go on (null: nothing is left). All within one snapshot.
+create function millrace.match_jobs(filter jsonb, below bigint, max_jobs int, looks int default 20000, out ids bigint[], out cursor bigint)
+language plpgsql stable
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+  states text[] := case jsonb_typeof(filter -> 'state') when 'string' then array[filter ->> 'state'] when 'array' then
+    array(select jsonb_array_elements_text(filter -> 'state')) end;
+  lanes bigint[] := case when filter ->> 'queue' is not null then array(select l.id from millrace.lane l where l.queue = filter ->> 'queue') end;
+  known bigint[] := millrace.known_ids(filter, states, lanes, below);
+  chunk int := least(greatest(4 * max_jobs, 500), looks); -- grows: most pages are full soon
+  seen int;
+  left_to_open int := looks / 4; -- finding out whether an open attempt runs is the dear part
+  c record;
+  state text;
+begin
+  ids := '{}';
+  cursor := coalesce(below, 9223372036854775807);
+  if states <@ array['running', 'waiting_external'] then
+    cursor := least(cursor, millrace.claimed_below(cursor));
+  end if;
+  loop
+    seen := 0;
+    for c in select * from millrace.candidates(filter, states, lanes, known, cursor, chunk) loop
+      seen := seen + 1;
+      cursor := c.id;
+      continue when not c.fits;
+      state := c.state;
+      if state is null then
+        left_to_open := left_to_open - 1;
+        state := millrace.open_state(c.slot, c.lane, c.xid, c.id, c.attempt);
+      end if;
+      if states is null or state = any (states) then
+        ids := ids || c.id;
+      end if;
+      if cardinality(ids) = max_jobs or left_to_open = 0 then
+        return;
+      end if;
+    end loop;
+    looks := looks - seen;
+    if seen < chunk then
+      cursor := null;
+      return;
+    end if;
+    exit when looks <= 0;
+    chunk := least(4 * chunk, looks);
+  end loop;
+end $$;
+
+-- The candidates when they can be told without a walk: given, the holder of the unique key, or unclaimed jobs if they are
+-- few. Null: they cannot.
+create function millrace.known_ids(filter jsonb, states text[], lanes bigint[], below bigint) returns bigint[] language plpgsql stable
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  found bigint[];
+begin
+  if filter ->> 'ids' is not null then
+    return array(select distinct i.id::bigint from jsonb_array_elements_text(filter -> 'ids') i(id));
+  elsif filter ->> 'unique_key' is not null then
+    return array(select u.job from millrace.unique_lock u where u.key = filter ->> 'unique_key');
+  elsif states <@ array['available'] then
+    found := array(
+      select w.id
+      from (select distinct l.id from millrace.lane l where lanes is null or l.id = any (lanes)) l
+      cross join (select (s.number % 8)::smallint as slot from millrace.segment s where s.opened_xid is not null) s
+      left join lateral (
+        select * from millrace.claim_log k where k.slot = s.slot and k.lane = l.id order by k.n desc limit 1
+      ) c on true
+      cross join lateral (
+        select w.id from millrace.window_of(s.slot, l.id, c.prev, c.cur, c.last_xid, c.last_id, 1001) w where c.last_id is not null
+        union all
+        select w.id from millrace.window_of(s.slot, l.id, coalesce(c.cur, '1:1:'), pg_current_snapshot(), '0', 0, 1001) w
+      ) w
+      limit 1001);
+    return case when cardinality(found) <= 1000 then found end;
+  end if;
+  return null;
+end $$;
+
+-- The first `most` jobs below an id, newest first, one row each: where their newest attempt stands, its state (null: in the
+-- log and open), and whether all of the filter but the state holds.
+create function millrace.candidates(filter jsonb, states text[], lanes bigint[], known bigint[], below bigint, most int)
+returns table (id bigint, attempt int, slot smallint, lane bigint, xid xid8, state text, fits boolean) language plpgsql stable
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+  ended boolean := coalesce(states <@ array['failed', 'cancelled', 'scheduled', 'retryable'], false);
+begin
+  if known is not null then
+    return query
+    select distinct on (c.id) c.id, c.attempt, c.slot, c.lane, c.xid, c.state, millrace.fits(filter, lanes, c.lane, c.kind, c.tags, c.enqueued_at)
+    from (select k.id from unnest(known) k(id) where k.id < below order by k.id desc limit most) k
+    cross join lateral (
+      select n.id, n.attempt, n.slot, n.lane, n.xid, n.kind, n.tags, n.enqueued_at, n.state from millrace.newest(k.id) n
+      union all
+      select a.id, 0, null, millrace.lane_of(a.job), null, a.job ->> 'kind', millrace.tags_of(a.job), (a.job ->> 'enqueued_at')::timestamptz, a.job ->> 'state'
+      from millrace.archive a where a.id = k.id
+    ) c
+    order by c.id desc, c.attempt desc;
+    return;
+  end if;
+  return query
+  with log as (
+    select j.id, j.attempt, j.slot, j.lane, j.xid, j.kind, j.tags, j.enqueued_at, o.state::text as ended
+    from (
+      select distinct on (j.id) j.id, j.attempt, j.slot, j.lane, j.xid, j.kind, j.tags, j.enqueued_at
+      from millrace.job_log j where not ended and j.id < below order by j.id desc, j.attempt desc limit most
+    ) j
+    left join millrace.outcome_log o on o.slot = j.slot and o.id = j.id and o.attempt = j.attempt
+  ), unhappy as (
+    select j.id, j.attempt, j.slot, j.lane, j.xid, j.kind, j.tags, j.enqueued_at,
+      case when exists (select from millrace.job_log later where later.id = o.id and later.attempt > o.attempt) then 'r' else o.state::text end
+    from (
+      select distinct on (o.id) o.id, o.attempt, o.slot, o.state from millrace.outcome_log o
+      where o.state in ('f', 'x') and o.id < below and ended and states && array['failed', 'cancelled']
+      order by o.id desc, o.attempt desc limit most
+    ) o
+    join millrace.job_log j on j.slot = o.slot and j.id = o.id and j.attempt = o.attempt
+  ), waiting as (
+    select d.id, d.attempt, null::smallint, d.lane, null::xid8, d.kind, d.tags, d.enqueued_at, d.state::text as ended
+    from millrace.deferred d
+    where d.id < below and (states is null or states && array['scheduled', 'retryable']) order by d.id desc limit most
+  ), dead as (
+    select l.id, l.attempt, null::smallint, l.lane, null::xid8, l.kind, l.tags, l.enqueued_at, 'f'
+    from millrace.dead_letter l
+    where l.id < below and (states is null or 'failed' = any (states)) order by l.id desc limit most
+  ), kept as (
+    select a.id, 0, null::smallint, millrace.lane_of(a.job), null::xid8, a.job ->> 'kind', millrace.tags_of(a.job),
+      (a.job ->> 'enqueued_at')::timestamptz, a.job ->> 'state'
+    from millrace.archive a
+    where a.id < below and (states is null or states && array['completed', 'failed', 'cancelled']) order by a.id desc limit most
+  )
+  -- What went on (r, s in the log) is below what it went on as, and stays a candidate, so that it counts as looked at.
+  select distinct on (c.id) c.id, c.attempt, c.slot, c.lane, c.xid,
+    case when c.place = 3 then case c.ended when 's' then 'scheduled' else 'retryable' end
+      when c.place = 5 then c.ended
+      else coalesce(millrace.end_name(c.ended::"char"), case when c.ended is not null then 'gone on' end) end,
+    c.ended is distinct from 'gone on' and (c.place not in (1, 2) or c.ended is null or c.ended in ('c', 'f', 'x'))
+      and millrace.fits(filter, lanes, c.lane, c.kind, c.tags, c.enqueued_at)
+  from (
+    select 1 as place, * from log union all select 2, * from unhappy union all select 3, * from waiting
+    union all select 4, * from dead union all select 5, * from kept
+  ) c (place, id, attempt, slot, lane, xid, kind, tags, enqueued_at, ended)
+  order by c.id desc, c.attempt desc, c.place limit most;
+end $$;
+
+-- Whether what a filter says besides the state holds.
+create function millrace.fits(filter jsonb, lanes bigint[], lane bigint, kind text, tags text[], enqueued_at timestamptz) returns boolean
+language sql immutable as $$
+  select (lanes is null or lane = any (lanes))
+    and (filter ->> 'kind' is null or kind = filter ->> 'kind')
+    and (filter ->> 'tag' is null or coalesce(filter ->> 'tag' = any (tags), false))
+    and (filter ->> 'enqueued_after' is null or enqueued_at >= (filter ->> 'enqueued_after')::timestamptz)
+    and (filter ->> 'enqueued_before' is null or enqueued_at < (filter ->> 'enqueued_before')::timestamptz)
+$$;
+
+-- Of a job as the archive keeps it.
+create function millrace.lane_of(job jsonb) returns bigint language sql stable as $$
+  select l.id from millrace.lane l where l.queue = job ->> 'queue' and l.priority = (job ->> 'priority')::smallint limit 1
+$$;
+create function millrace.tags_of(job jsonb) returns text[] language sql immutable as $$
+  select array(select jsonb_array_elements_text(job -> 'tags'))
+$$;
+
+-- An id below the given one, above which (and below the given one) no job was ever claimed: so that looking for running jobs
+-- does not walk through a backlog.
+create function millrace.claimed_below(below bigint) returns bigint language plpgsql stable
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  high bigint := least(below, (select last_value + 1 from millrace.job_id));
+  step bigint := 10000;
+  highest bigint;
+begin
+  while high > 0 loop
+    select max(least(upper(c.span), high)) into highest from millrace.claim_log c where c.span && int8range(high - step, high);
+    if highest is not null then
+      return highest;
+    end if;
+    high := high - step;
+    step := step * 2;
+  end loop;
+  return 0;
+end $$;
+
+-- Refuses a filter that is none, or that has keys which mean nothing: a misspelt one would match everything.
+create function millrace.check_filter(filter jsonb, keys text[]) returns void language plpgsql as $$
+declare
+  key text;
+begin
+  if jsonb_typeof(filter) is distinct from 'object' then
+    perform millrace.refuse_request('a filter is an object');
+  end if;
+  select k into key from jsonb_object_keys(filter) k where k <> all (keys) limit 1;
+  if key is not null then
+    perform millrace.refuse_request(format('there is no filter %s, only %s', key, array_to_string(keys, ', ')));
+  end if;
+  select e.key into key from jsonb_each(filter) e
+  where jsonb_typeof(e.value) <> case e.key when 'ids' then 'array' when 'all' then 'boolean' else 'string' end
+    and not (e.key = 'state' and jsonb_typeof(e.value) = 'array');
+  if key is not null then
+    perform millrace.refuse_request(format('filter %s is of the wrong type', key));
+  end if;
+  if filter @? '$.state[*] ? (!(@ == "scheduled" || @ == "available" || @ == "running" || @ == "completed" || @ == "retryable"
+      || @ == "failed" || @ == "cancelled" || @ == "waiting_external"))' then
+    perform millrace.refuse_request('filter state is of no known state');
+  end if;
+  if jsonb_array_length(filter -> 'ids') > 10000 or exists (
+    select from jsonb_array_elements(filter -> 'ids') i where i #>> '{}' !~ '^\d{1,18}$') then
+    perform millrace.refuse_request('filter ids is at most 10,000 numbers');
+  end if;
+  begin
+    perform (filter ->> 'enqueued_after')::timestamptz, (filter ->> 'enqueued_before')::timestamptz;
+  exception when data_exception then
+    perform millrace.refuse_request('filters enqueued_after and enqueued_before are times');
+  end;
+end $$;
+
+create function millrace.refuse_request(message text) returns void language plpgsql as $$
+begin
+  raise exception 'millrace: %', message using errcode = 'check_violation', constraint = 'invalid_request';
+end $$;
