@@ -7,11 +7,12 @@ import { MaintenanceEngine } from '../maintenance-engine.ts'
 import { SqlEngine } from '../sql-engine.ts'
 import { Duties } from './duties.ts'
 import { Leadership } from './leadership.ts'
-import { Loop, WHEN_TOLD } from './loop.ts'
+import { Loop } from './loop.ts'
 import { Meter } from './meter.ts'
 import { checkOptions, type MaintenanceOptions, type SendingOptions, senderOf } from './options.ts'
 import { Presence } from './presence.ts'
 import { Pulse } from './pulse.ts'
+import { Schedules } from './schedules.ts'
 
 export type { MaintenanceOptions } from './options.ts'
 
@@ -47,7 +48,8 @@ export class Maintenance {
     this.#presence = new Presence(engine, name)
     if (!onlyDispatch) {
       const leadership = new Leadership(maintenance, name, this.#onEvent)
-      const fire = async () => WHEN_TOLD
+      const schedules = new Schedules({ sql: this.#meter, ...schema, onEvent: this.#onEvent })
+      const fire = (epoch: string) => schedules.runOnce(epoch)
       this.#leadership = leadership
       this.#duties = new Duties({ engine, maintenance, fire, leadership, idle, onEvent: this.#onEvent })
     }

@@ -26,8 +26,8 @@ export interface PulseOptions {
 
 const AWAKE_MS = 2_000
 const ASLEEP_MS = 40_000
-/** After that many looks in vain at work that waits, such as in a queue that is full, it looks no more rarely. */
-const MOST_SKIPPED = 16
+/** Pulses between two looks at work that nobody could claim, such as in a queue that is full, at most. */
+const MOST_SKIPPED = 4
 
 export class Pulse {
   readonly #options: PulseOptions

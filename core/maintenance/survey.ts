@@ -5,9 +5,8 @@ import type { ChoreStep } from './chore.ts'
 export const survey: ChoreStep = {
   name: 'survey',
   leastMs: 10_000,
-  mostMs: 120_000,
+  mostMs: 200_000,
   async runOnce(engine, epoch) {
-    await engine.survey(epoch)
-    return { did: 1 }
+    return { did: await engine.survey(epoch) }
   },
 }

@@ -1,10 +1,11 @@
-// `millrace maintain`: the long-running role that dispatches jobs, promotes what is due and rescues what was lost.
+// `millrace maintain`: the long-running role that dispatches jobs, promotes what is due, rescues what was lost, and leads.
 
 import { hostname } from 'node:os'
 import type { MaintenanceEvent } from '../../core/dispatch/events.ts'
 import { Maintenance } from '../../core/maintenance.ts'
-import { databaseOption, databaseUrl, defineCommand, integer, schemaOption } from './cli-command.ts'
-import { keysOption, keysText } from './cli-keys.ts'
+import { databaseUrl, defineCommand, integer, UsageError } from './cli-command.ts'
+import { keysText } from './cli-keys.ts'
+import { sendingOptions, sendingValues } from './cli-sending.ts'
 import { postgresSql } from './postgres-sql.ts'
 import { stopRequest } from './stop-request.ts'
 import { undiciTransport } from './undici-transport.ts'
@@ -13,28 +14,23 @@ export const maintainCommand = defineCommand({
   name: 'maintain',
   summary: 'Sends jobs to their functions, retries, promotes and rescues, until SIGTERM or Ctrl-C.',
   details: `SIGTERM drains: nothing more is claimed, what has not been sent is handed back, what is in flight may finish.
-Any number of these may run on one database. Give it a direct connection: behind a pooler in transaction mode
-use --no-listen, and it polls instead of being notified.`,
+Any number of these may run on one database; one of them leads, which is to rotate, prune and fire schedules, and
+another one takes over when it ends. Give it a direct connection: behind a pooler in transaction mode use --no-listen, and
+it polls instead of being notified. With --no-dispatch it needs no keys.`,
   options: {
-    ...databaseOption,
-    ...schemaOption,
-    ...keysOption,
-    'callback-url': {
-      type: 'string',
-      value: 'URL',
-      help: 'where functions reach the callback ingress (default: $MILLRACE_CALLBACK_URL)',
-    },
-    'callback-prefix': { type: 'string', value: 'PATH', help: 'its path (default: /api/callbacks)' },
-    'in-hand': { type: 'string', value: 'N', help: 'jobs claimed and not yet settled at most (default: 1000)' },
-    batch: { type: 'string', value: 'N', help: 'jobs per claim at most (default: 500)' },
+    ...sendingOptions,
     'drain-timeout': { type: 'string', value: 'SECONDS', help: 'how long SIGTERM waits for requests (default: 25)' },
-    'no-compatible': { type: 'boolean', help: 'do not send the bearer header X-Awa-Signature' },
+    'no-dispatch': { type: 'boolean', help: 'send no jobs: only promote, rescue, and lead if nobody else does' },
+    'only-dispatch': { type: 'boolean', help: 'only send jobs: others promote, rescue and lead' },
     'no-listen': { type: 'boolean', help: 'poll; for connections without LISTEN' },
     quiet: { type: 'boolean', help: 'no line per job' },
   },
   async run({ values, result, progress }) {
-    const keyring = keysText(values)
-    const batch = integer('batch', values.batch, 1, 1_000)
+    const { 'no-dispatch': noDispatch, 'only-dispatch': onlyDispatch } = values
+    if (noDispatch && onlyDispatch) throw new UsageError('--no-dispatch and --only-dispatch leave nothing to do')
+    const keyring = noDispatch ? undefined : keysText(values)
+    const sending = sendingValues(values)
+    const drainSeconds = integer('drain-timeout', values['drain-timeout'], 0, 86_400) ?? 25
     const sql = postgresSql(databaseUrl(values), {
       max: 4,
       prepare: !values['no-listen'],
@@ -42,17 +38,14 @@ use --no-listen, and it polls instead of being notified.`,
     })
     const transport = undiciTransport()
     const maintenance = new Maintenance({
+      ...sending,
       sql,
       listener: values['no-listen'] ? undefined : sql,
       transport,
       keyring,
-      callbackUrl: values['callback-url'] ?? process.env.MILLRACE_CALLBACK_URL,
-      callbackPrefix: values['callback-prefix'],
-      compatible: !values['no-compatible'],
-      schema: values.schema,
+      noDispatch,
+      onlyDispatch,
       name: `${hostname()}:${process.pid}`,
-      inHand: integer('in-hand', values['in-hand'], 1, 100_000),
-      batch,
       onEvent: values.quiet ? undefined : event => tell(event, result),
     })
     const asked = stopRequest({ signals: ['SIGINT', 'SIGTERM'], again: () => process.exit(1) })
@@ -61,7 +54,7 @@ use --no-listen, and it polls instead of being notified.`,
       result('millrace maintain: ready', { type: 'ready', pid: process.pid })
       await asked
       progress('Draining; a second signal ends at once.')
-      await maintenance.stop((integer('drain-timeout', values['drain-timeout'], 0, 86_400) ?? 25) * 1000)
+      await maintenance.stop(drainSeconds * 1_000)
       result('millrace maintain: drained', { type: 'drained' })
     } finally {
       await transport.end()
@@ -90,6 +83,20 @@ function describe(event: MaintenanceEvent): string | undefined {
       return `${event.jobs} deferred jobs are due`
     case 'rescued':
       return `${event.parked + event.lost} attempts without an end are retried`
+    case 'leading':
+      return `leads, under epoch ${event.epoch}`
+    case 'deposed':
+      return `leads no more (epoch ${event.epoch})`
+    case 'fired':
+      return `schedule ${event.schedule} fired: ${event.jobs} jobs`
+    case 'rotated':
+      return `segment ${event.segment} is open`
+    case 'pruned':
+      return `segment ${event.segment ?? '(none)'} is pruned: ${event.carried} open attempts carried, ${event.archived} jobs archived`
+    case 'expired':
+      return `${event.jobs} dead letters and archived jobs are deleted, their retention is over`
+    case 'slept':
+      return `slept for ${event.seconds.toFixed(0)} s, with ${event.statements} statements`
     case 'error':
       return `${event.during} failed and is tried again: ${event.error}`
     default:

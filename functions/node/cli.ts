@@ -9,9 +9,17 @@ import { keysCommand } from './cli-keys.ts'
 import { maintainCommand } from './cli-maintain.ts'
 import { migrateCommand } from './cli-migrate.ts'
 import { pgCommand } from './cli-pg.ts'
+import { tickCommand } from './cli-tick.ts'
 import { packageVersion } from './cli-version.ts'
 
-const commands: readonly Command[] = [migrateCommand, pgCommand, keysCommand, callbacksCommand, maintainCommand]
+const commands: readonly Command[] = [
+  migrateCommand,
+  pgCommand,
+  keysCommand,
+  callbacksCommand,
+  maintainCommand,
+  tickCommand,
+]
 
 async function main(argv: readonly string[]): Promise<void> {
   const [name, ...rest] = argv

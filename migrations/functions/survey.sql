@@ -1,8 +1,10 @@
 -- Looks over all lanes: marks sealed segments in which nothing is left to be claimed, so that claim need not look there, and
--- notes since when the lanes of lower priorities have been waiting.
-create function millrace.survey(epoch bigint default null) returns void language plpgsql
+-- notes since when the lanes of lower priorities have been waiting. Answers how much of that has changed.
+create function millrace.survey(epoch bigint default null) returns int language plpgsql
 set jit = off as $$
 #variable_conflict use_column
+declare
+  changes int;
 begin
   perform millrace.require_leader(epoch) where epoch is not null;
   perform millrace.hold_segments();
@@ -17,14 +19,17 @@ begin
     from millrace.segment s join millrace.segment next on next.number = (select min(n.number) from millrace.segment n where n.number > s.number)
     where s.opened_xid is not null and next.opened_xid is not null
   ), marked as (
-    update millrace.segment s set drained = d.drained from sealed d where s.number = d.number and s.drained <> d.drained
+    update millrace.segment s set drained = d.drained from sealed d where s.number = d.number and s.drained <> d.drained returning 1
   ), waiting as (
     select lane, min(waiting_since) as since from head where priority > 1 group by lane
   ), gone as (
-    delete from millrace.lane_head h using waiting w where h.lane = w.lane and w.since is null
+    delete from millrace.lane_head h using waiting w where h.lane = w.lane and w.since is null returning 1
+  ), noted as (
+    insert into millrace.lane_head as h (lane, waiting_since) select lane, since from waiting where since is not null
+    on conflict (lane) do update set waiting_since = excluded.waiting_since where h.waiting_since <> excluded.waiting_since returning 1
   )
-  insert into millrace.lane_head as h (lane, waiting_since) select lane, since from waiting where since is not null
-  on conflict (lane) do update set waiting_since = excluded.waiting_since where h.waiting_since <> excluded.waiting_since;
+  select (select count(*) from marked) + (select count(*) from gone) + (select count(*) from noted) into changes;
+  return changes;
 end $$;
 
 -- Since when the first unclaimed job of a lane in a slot has been waiting; null: there is none.

@@ -121,6 +121,13 @@ describe('the pulse tells', () => {
     expect((await pulse()).work).toBe(false)
   })
 
+  it('nothing of jobs that were cancelled before they were claimed, once a claim has passed them', async () => {
+    const [id = ''] = await enqueue(database.sql)
+    await database.sql`select millrace.cancel(array[${id}::text::bigint])`
+    expect(await claimAll(database)).toEqual([])
+    expect((await pulse()).work).toBe(false)
+  })
+
   it('nothing of work in a queue that is paused', async () => {
     await enqueue(database.sql, 1, { queue: 'later' })
     await database.sql`insert into millrace.queue (name, paused_at) values ('later', now())`

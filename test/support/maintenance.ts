@@ -18,6 +18,8 @@ export type KindToDeclare = KindOptions & { readonly name: string }
 export interface Maintaining extends Partial<Omit<MaintenanceOptions, 'listener'>> {
   /** LISTENs; polls unless true. */
   readonly listen?: boolean
+  /** ... but no notification reaches it. */
+  readonly deaf?: boolean
   /** Another way to the database, such as through a proxy. */
   readonly databaseUrl?: string
   /** Comes between maintenance and its connections. */
@@ -80,7 +82,8 @@ export function workOn({ sql, url, name }: Pick<TestDatabase, 'sql' | 'url' | 'n
 }
 
 /** The maintenance role, until it is stopped. */
-export async function startMaintenance(url: string, { listen = false, wrap = same, ...options }: Maintaining = {}) {
+export async function startMaintenance(url: string, options: Maintaining = {}) {
+  const { listen = false, deaf = false, wrap = same, ...rest } = options
   const connections = postgresSql(options.databaseUrl ?? url, {
     max: 4,
     applicationName: options.name ?? 'maintenance',
@@ -89,13 +92,13 @@ export async function startMaintenance(url: string, { listen = false, wrap = sam
   const events = new Recorder<MaintenanceEvent>()
   const maintenance = new Maintenance({
     sql: wrap(connections),
-    listener: listen ? connections : undefined,
+    listener: deaf ? { listen: async () => async () => undefined } : listen ? connections : undefined,
     transport,
     keyring,
     onEvent: events.push,
     pulseMs: 100,
     asleepPulseMs: 100,
-    ...options,
+    ...rest,
   })
   await maintenance.start()
   let stopping: Promise<void> | undefined

@@ -1,0 +1,31 @@
+// Options of the commands that send jobs to their functions.
+
+import type { SendingOptions } from '../../core/maintenance/options.ts'
+import { databaseOption, integer, type Options, schemaOption, type ValuesOf } from './cli-command.ts'
+import { keysOption } from './cli-keys.ts'
+
+export const sendingOptions = {
+  ...databaseOption,
+  ...schemaOption,
+  ...keysOption,
+  'callback-url': {
+    type: 'string',
+    value: 'URL',
+    help: 'where functions reach the callback ingress (default: $MILLRACE_CALLBACK_URL)',
+  },
+  'callback-prefix': { type: 'string', value: 'PATH', help: 'its path (default: /api/callbacks)' },
+  'in-hand': { type: 'string', value: 'N', help: 'jobs claimed and not yet settled at most (default: 1000)' },
+  batch: { type: 'string', value: 'N', help: 'jobs per claim at most (default: 500)' },
+  'no-compatible': { type: 'boolean', help: 'do not send the bearer header X-Awa-Signature' },
+} as const satisfies Options
+
+/** What the command line says of sending; keys and connections are not among it. */
+export const sendingValues = (values: ValuesOf<typeof sendingOptions>) =>
+  ({
+    callbackUrl: values['callback-url'] ?? process.env.MILLRACE_CALLBACK_URL,
+    callbackPrefix: values['callback-prefix'],
+    compatible: !values['no-compatible'],
+    schema: values.schema,
+    inHand: integer('in-hand', values['in-hand'], 1, 100_000),
+    batch: integer('batch', values.batch, 1, 1_000),
+  }) satisfies Partial<SendingOptions>
