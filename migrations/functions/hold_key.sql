@@ -13,7 +13,13 @@ begin
     select * into l from millrace.unique_lock u where u.key = hold_key.key for update;
     exit when found; -- else it was given up meanwhile
   end loop;
-  if l.job = job or millrace.key_counts(l) then
+  if l.job = job then
+    -- Written, so that one whose snapshot is older and knows of no such hold fails to take it over.
+    update millrace.unique_lock u set job = l.job where u.key = hold_key.key;
+    return job;
+  end if;
+  perform millrace.hold_segments(); -- else prune might empty the holder's slot during the look, and the holder not be found
+  if millrace.key_counts(l) then
     return l.job;
   end if;
   update millrace.unique_lock u set job = hold_key.job, states = hold_key.states, until = hold_key.until where u.key = hold_key.key;

@@ -12,7 +12,7 @@ begin
     where u.verdict in ('r', 's') and j.unique_key is not null
       and j.unique_states & (4 | 128) <> (4 | 128) -- running and waiting_external hold it: it was never free
       and j.unique_states & (1 | 2 | 16) <> 0 -- it goes on as scheduled, available or retryable
-    order by j.unique_key, j.id
+    order by j.unique_key collate "C", j.id -- as in take_keys
   loop
     if millrace.hold_key(again.key, again.id, again.states) <> again.id then
       verdicts[again.nth] := 'x';

@@ -1,0 +1,155 @@
+// What the interleaving tests put beside the engine in their databases: a record of everything that was ever committed, a
+// saved state to go back to, a drain that runs every job to its end, and the invariants.
+
+/** Every table whose rows make a state. */
+const TABLES = [
+  ...['segment', 'lane', 'job_log', 'claim_log', 'outcome_log', 'park_log', 'limit_log', 'withdrawn', 'carried', 'archive'],
+  ...['deferred', 'attempt_state', 'runtime', 'leader', 'cluster', 'sweep', 'queue', 'lane_head', 'rate_bucket', 'unique_lock'],
+  ...['dead_letter', 'kind'],
+]
+
+const each = (line: (table: string) => string): string => TABLES.map(line).join('\n')
+
+export const PROBE = `
+create schema probe;
+create schema saved;
+create sequence probe.turn;
+create table probe.phase (name text not null);
+insert into probe.phase values ('world');
+-- An attempt came to be, in the log or deferred.
+create table probe.came (id bigint, attempt int, unique_key text);
+create table probe.claimed (id bigint, attempt int, phase text, turn bigint default nextval('probe.turn'));
+create table probe.ended (id bigint, attempt int, slot smallint, state "char", phase text, turn bigint default nextval('probe.turn'));
+-- Committed answers of retry and replace, which let a job go on after an end.
+create table probe.revived (id bigint);
+
+create function probe.note_came() returns trigger language plpgsql as $$
+begin
+  insert into probe.came values (new.id, new.attempt, new.unique_key);
+  return null;
+end $$;
+create function probe.note_claimed() returns trigger language plpgsql as $$
+begin
+  -- Of lane 0: carried, not claimed.
+  insert into probe.claimed (id, attempt, phase) select u.*, (select name from probe.phase) from unnest(new.ids, new.attempts) u where new.lane <> 0;
+  return null;
+end $$;
+create function probe.note_ended() returns trigger language plpgsql as $$
+begin
+  insert into probe.ended (id, attempt, slot, state, phase) values (new.id, new.attempt, new.slot, new.state, (select name from probe.phase));
+  return null;
+end $$;
+create trigger came after insert on millrace.job_log for each row execute function probe.note_came();
+create trigger came after insert on millrace.deferred for each row execute function probe.note_came();
+create trigger claimed after insert on millrace.claim_log for each row execute function probe.note_claimed();
+create trigger ended after insert on millrace.outcome_log for each row execute function probe.note_ended();
+
+create function probe.save() returns void language plpgsql as $$
+begin
+  ${each(table => `create table saved.${table} as select * from millrace.${table};`)}
+  create table saved.came as select * from probe.came;
+  create table saved.claimed as select * from probe.claimed;
+  create table saved.ended as select * from probe.ended;
+end $$;
+
+create function probe.restore() returns void language plpgsql set session_replication_role = replica as $$
+begin
+  ${each(table => `delete from millrace.${table};`)}
+  ${each(table =>
+    table === 'runtime'
+      ? 'insert into millrace.runtime overriding system value select * from saved.runtime;'
+      : `insert into millrace.${table} select * from saved.${table};`,
+  )}
+  truncate probe.came, probe.claimed, probe.ended, probe.revived;
+  insert into probe.came select * from saved.came;
+  insert into probe.claimed select * from saved.claimed;
+  insert into probe.ended select * from saved.ended;
+  update probe.phase set name = 'race';
+end $$;
+-- Now and then, since nothing vacuums after so many restores.
+create procedure probe.vacate() language sql as $$ truncate ${TABLES.map(table => `millrace.${table}`).join(', ')} $$;
+
+-- The attempts that wait, run or are parked.
+create view probe.open as
+  select j.id, j.attempt, j.slot, j.unique_key, 'log' as place from millrace.job_log j
+  where not exists (select from millrace.outcome_log o where o.slot = j.slot and o.id = j.id and o.attempt = j.attempt)
+  union all select d.id, d.attempt, null, d.unique_key, 'deferred' from millrace.deferred d;
+
+-- Everything runs to its end: what is open is lost and retried, what is due is claimed and completed.
+create procedure probe.drain(runtime bigint) language plpgsql as $$
+declare
+  taken record;
+begin
+  update probe.phase set name = 'drain';
+  update millrace.queue set paused_at = null, max_running = null, rate = null;
+  for round in 1..12 loop
+    update millrace.deferred set run_at = now() where run_at > now();
+    perform millrace.promote(1000);
+    commit;
+    loop
+      select array_agg(segment) as segments, array_agg(id) as ids, array_agg(attempt) as attempts into taken from millrace.claim(drain.runtime, 1000);
+      commit;
+      exit when taken.ids is null;
+      perform millrace.close(taken.segments, taken.ids, taken.attempts, array_fill('completed'::text, array[cardinality(taken.ids)]));
+      commit;
+    end loop;
+    exit when not exists (select from probe.open);
+    update millrace.runtime set lost_at = '-infinity' where id <> drain.runtime;
+    update millrace.park_log set deadline = now() - interval '1 s' where deadline > now();
+    update millrace.attempt_state set deadline = now() - interval '1 s' where deadline > now();
+    delete from millrace.sweep;
+    commit;
+    perform millrace.rescue(1000);
+    commit;
+    -- Written into a sealed or an emptied slot by somebody who believed it to be the newest.
+    if exists (select from probe.open where slot not in (select number % 8 from millrace.segment where not drained)) then
+      perform millrace.survey();
+      commit;
+      perform millrace.prune();
+      commit;
+    end if;
+  end loop;
+end $$;
+
+-- What must hold at any time: a job is open in one place at most, and not after its end; of those that share a unique key
+-- (whose holders hold it in all open states, here) one at most is open, and the lock names it.
+create function probe.problems_now() returns setof text language plpgsql as $$
+begin
+  return query
+  select format('job %s is open %s times: %s', id, count(*), string_agg(format('%s %s slot %s', attempt, place, slot), ', '))
+  from probe.open group by id having count(*) > 1
+  union all
+  select format('job %s attempt %s is open again after its outcome %s', o.id, o.attempt, e.state) from probe.open o join probe.ended e using (id, attempt)
+  union all
+  select format('key %s is that of the open jobs %s', unique_key, array_agg(distinct id)) from probe.open where unique_key is not null
+  group by unique_key having count(distinct id) > 1
+  union all
+  select format('key %s of open job %s is held by %s', o.unique_key, o.id, coalesce(l.job::text, 'nobody'))
+  from probe.open o left join millrace.unique_lock l on l.key = o.unique_key where o.unique_key is not null and l.job is distinct from o.id;
+end $$;
+
+-- What must hold of all that has happened.
+create function probe.problems() returns setof text language plpgsql as $$
+begin
+  return query
+  with newest as (select id, max(attempt) as attempt from probe.came group by id)
+  select format('job %s is lost: attempt %s has %s (state %s)', n.id, n.attempt, coalesce('outcome ' || e.state::text, 'no outcome'), millrace.job_state(n.id))
+  from newest n left join probe.ended e using (id, attempt) where e.id is null or e.state not in ('c', 'f', 'x')
+  union all
+  select format('job %s attempt %s has %s outcomes: %s', id, attempt, count(*), string_agg(format('%s slot %s %s', state, slot, phase), ', ')) from probe.ended group by id, attempt having count(*) > 1
+  union all
+  select format('job %s attempt %s was claimed %s times: %s', id, attempt, count(*), string_agg(phase, ', ')) from probe.claimed group by id, attempt having count(*) > 1
+  union all
+  select format('job %s attempt %s was claimed after its outcome %s', c.id, c.attempt, e.state)
+  from probe.claimed c join probe.ended e using (id, attempt) where c.phase = 'drain' and e.phase <> 'drain'
+  union all
+  select format('job %s went on to attempt %s after attempt %s had ended for good (%s)', n.id, n.attempt, e.attempt, e.state)
+  from probe.ended e join newest n on n.id = e.id and n.attempt > e.attempt
+  where e.state in ('c', 'f', 'x') and e.id not in (select id from probe.revived)
+  union all
+  select format('job %s ended as %s but is %s', n.id, e.state, millrace.job_state(n.id))
+  from newest n join probe.ended e using (id, attempt) where e.state in ('c', 'f', 'x') and millrace.job_state(n.id) <> millrace.end_name(e.state)
+  union all
+  select format('job %s attempt %s is open in slot %s', id, attempt, slot) from probe.open;
+end $$;
+`

@@ -1,0 +1,109 @@
+// The verbs that race, each as one statement about the same world, and what a committed answer of theirs promises.
+
+import { HELD, KEPT, type Ref, type World } from './world.ts'
+
+export interface Verb {
+  readonly name: string
+  statement(world: World): string
+  /** Called in transactions of the application's own, so also with one snapshot for the whole transaction. */
+  readonly callers?: true
+  /** Only the leader may: it names its epoch. */
+  readonly leaders?: true
+  /** The jobs which, by this committed answer, may go on after an end. */
+  revives?(row: Record<string, unknown>): string | undefined
+  /** SQLSTATEs and constraints with which it may be refused in a race, having changed nothing. */
+  readonly refused: readonly string[]
+}
+
+/** A lock was not to be had in time. */
+const BUSY = '55P03'
+
+const array = (items: readonly (string | number)[], type: string): string => `array[${items.join(',')}]::${type}[]`
+const refs = (items: readonly Ref[]): string =>
+  [
+    array(items.map(item => item.segment), 'bigint'),
+    array(items.map(item => item.id), 'bigint'),
+    array(items.map(item => item.attempt), 'int'),
+  ].join(', ')
+const all = (world: World): Ref[] => Object.values(world.open)
+const allIds = (world: World): string[] => [
+  ...all(world).map(({ id }) => id),
+  ...Object.values(world.waiting),
+  ...Object.values(world.ended),
+]
+
+/** The outcomes are dealt to the attempts in turn. */
+const closing = (name: string, outcomes: readonly string[], detail?: object): Verb => ({
+  name,
+  refused: [BUSY],
+  statement: world => {
+    const items = all(world)
+    const dealt = items.map((_, n) => `'${outcomes[n % outcomes.length]}'`).join(',')
+    const details = detail ? `'${JSON.stringify(items.map(() => detail))}'::jsonb` : 'null'
+    return `select * from millrace.close(${refs(items)}, array[${dealt}], ${details})`
+  },
+})
+
+const enqueueing = (name: string, job: object): Verb => ({
+  name,
+  callers: true,
+  refused: ['unique_conflict'],
+  statement: () => `select * from millrace.enqueue_jobs('${JSON.stringify([job])}')`,
+  revives: row => (row.replaced === true ? String(row.id) : undefined),
+})
+
+const leading = (name: string): Verb => ({
+  name,
+  leaders: true,
+  refused: [BUSY, 'not_leader'],
+  statement: () => `select millrace.${name}(1)`,
+})
+
+const error = { error: { code: 'reported', message: 'broken' } }
+
+export const VERBS: readonly Verb[] = [
+  { name: 'claim', refused: [], statement: ({ runtime }) => `select * from millrace.claim(${runtime}, 100)` },
+  closing('close', ['completed']),
+  closing('callback', ['retry', 'fail', 'release', 'put_back'], { ...error, delay_ms: 0 }),
+  {
+    name: 'heartbeat',
+    refused: [],
+    statement: world =>
+      `select * from millrace.heartbeat(${refs(all(world))}, array_fill(60::float8, array[${all(world).length}]))`,
+  },
+  { name: 'park', refused: [], statement: world => `select millrace.park(${refs(all(world))}, 60)` },
+  {
+    name: 'cancel',
+    callers: true,
+    refused: [BUSY],
+    statement: world => `select * from millrace.cancel(${array(allIds(world), 'bigint')})`,
+  },
+  { name: 'rescue', refused: [BUSY], statement: () => 'select * from millrace.rescue(100)' },
+  { name: 'promote', refused: [], statement: () => 'select * from millrace.promote(100)' },
+  {
+    name: 'retry',
+    refused: [BUSY],
+    statement: world => `select * from millrace.retry(${array(allIds(world), 'bigint')})`,
+    revives: row => (row.retried === true ? String(row.id) : undefined),
+  },
+  leading('rotate'),
+  leading('survey'),
+  leading('prune'),
+  {
+    name: 'change of leader',
+    refused: [],
+    statement: () =>
+      `select millrace.resign('maintenance', 'one') as resigned, millrace.lead('maintenance', 'two', 3600) as epoch`,
+  },
+  enqueueing('enqueue', { kind: 'resize' }),
+  enqueueing('enqueue unique', { kind: 'resize', unique_key: HELD }),
+  enqueueing('enqueue replacing', { kind: 'resize', unique_key: KEPT, on_conflict: 'replace' }),
+  { name: 'attach', refused: [BUSY], statement: () => 'select millrace.attach()' },
+]
+
+/** The verb of that name. */
+export function verb(name: string): Verb {
+  const found = VERBS.find(candidate => candidate.name === name)
+  if (!found) throw new Error(`No verb ${name}`)
+  return found
+}
