@@ -8,7 +8,7 @@ import { MillraceError } from './errors.ts'
 export type MissedPolicy = 'coalesce' | 'skip' | 'catch_up'
 
 /** How late an occurrence still counts as on time under `skip`, in milliseconds. */
-export const GRACE_MS = 60_000
+const GRACE_MS = 60_000
 /** How many occurrences one pass makes up for, at most; the next pass goes on. */
 export const MOST_AT_ONCE = 1_000
 

@@ -1,9 +1,10 @@
 // What a function is told of the schedule that enqueued its job.
 
 import { expect, test } from 'vitest'
+import type { Json } from '../core/index.ts'
 import { resizing, startFunction } from './support/function.ts'
 
-const told = async (metadata: object) => {
+const told = async (metadata: { [key: string]: Json }) => {
   const { send } = await startFunction([
     resizing((_, { schedule }) => (schedule ? { ...schedule, at: schedule.at.toISOString() } : null)),
   ])

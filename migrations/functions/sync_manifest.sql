@@ -118,11 +118,12 @@ begin
     from jsonb_to_recordset(manifest -> 'kinds') as k(name text, queue text, priority int, max_attempts int, time_limit_seconds float8)
     union all
     select 'schedule', s.name, coalesce(
-      millrace.job_problem(kind => s.kind, args => s.args, queue => s.queue, priority => s.priority, run_at => null, delay => null,
+      millrace.job_problem(kind => s.kind, args => e -> 'args', queue => s.queue, priority => s.priority, run_at => null, delay => null,
         max_attempts => s.max_attempts, tags => s.tags, metadata => s.metadata,
         ordering_key => null, rate_key => null, payload_limit => payload_limit),
-      millrace.schedule_problem(s.name, s.expression, s.missed, s.overlap, s.time_arg, s.args, s.metadata))
-    from jsonb_to_recordset(manifest -> 'schedules') as s(name text, expression text, kind text, args jsonb, time_arg text,
+      millrace.schedule_problem(s.name, s.expression, s.missed, s.overlap, s.time_arg, e -> 'args', s.metadata))
+    from jsonb_array_elements(manifest -> 'schedules') e
+    cross join jsonb_to_record(e) as s(name text, expression text, kind text, time_arg text,
       queue text, priority int, max_attempts int, tags text[], metadata jsonb, missed text, overlap text)
     union all
     select 'queue', name, millrace.queue_problem(q)

@@ -187,6 +187,7 @@ describe('what could never work is refused, with every reason', () => {
     ['schedules', { ...schedule, missed: 'never' }, 'missed is'],
     ['schedules', { ...schedule, overlap: 'never' }, 'overlap is'],
     ['schedules', { ...schedule, args: [1], time_arg: 'at' }, 'time_arg needs'],
+    ['schedules', { ...schedule, args: null, time_arg: 'at' }, 'time_arg needs'],
     ['schedules', { ...schedule, name: null }, 'name has'],
     ['queues', { name: 'q', weight: 0 }, "queue 'q': weight"],
     ['queues', { name: 'q', shards: 65 }, 'shards'],
