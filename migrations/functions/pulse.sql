@@ -40,7 +40,7 @@ begin
   if epoch is null then
     lease_ms := (select millrace.ms_until(l.until) from millrace.leader l where l.name = 'maintenance');
   end if;
-  promote_ms := (select millrace.ms_until(min(d.run_at)) from millrace.deferred d);
+  promote_ms := millrace.ms_until(millrace.next_due());
   rescue_ms := millrace.ms_until(least(
     (select min(r.lost_at) from millrace.runtime r where r.id is distinct from pulse.runtime),
     (select min(a.deadline) from millrace.attempt_state a),

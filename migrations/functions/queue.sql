@@ -27,10 +27,16 @@ begin
 end $$;
 create trigger queue_before before insert or update on millrace.queue for each row execute function millrace.queue_before();
 
--- Jobs may be free to go.
+-- Jobs may be free to go: whoever sleeps looks again, and the lines of keys are worked out anew.
 create function millrace.queue_after() returns trigger language plpgsql as $$
 begin
+  if (new.key_rate, new.key_burst) is distinct from (old.key_rate, old.key_burst) then
+    update millrace.rate_bucket b set next_at = now() from (
+      select id from millrace.rate_bucket where queue = new.name and next_at is not null
+      order by key collate "C" for update -- the order in which promote locks them
+    ) waiting where b.id = waiting.id;
+  end if;
   perform millrace.wake();
   return null;
 end $$;
-create trigger queue_after after update on millrace.queue for each statement execute function millrace.queue_after();
+create trigger queue_after after update on millrace.queue for each row execute function millrace.queue_after();

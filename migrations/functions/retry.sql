@@ -27,14 +27,27 @@ begin
       problem := 'unique_conflict';
     else
       delete from millrace.dead_letter d where d.id = n.id;
+      with again as (
+        select n.id, n.lane, n.enqueued_at, n.attempt + 1 as attempt, n.attempt + coalesce(k.max_attempts, s.value) as max_attempts, n.kind,
+          n.payload, n.tags, n.metadata, n.progress, case when n.place = 'dead_letter' then n.errors else coalesce(
+            (select millrace.with_error(n.errors, n.attempt, o.error) from millrace.outcome_log o
+             where o.slot = n.slot and o.id = n.id and o.attempt = n.attempt), n.errors) end as errors,
+          n.unique_key, n.unique_states, n.rate_key, -- which promote minds
+          n.rate_key is not null and exists (select from millrace.lane l join millrace.queue q on q.name = l.queue
+            where l.id = n.lane and q.key_rate is not null) as paced
+        from millrace.setting s left join millrace.kind k on k.name = n.kind where s.name = 'default_max_attempts'
+      ), in_line as (
+        insert into millrace.deferred (id, run_at, lane, enqueued_at, attempt, max_attempts, state, kind, payload, tags, metadata, progress,
+          errors, unique_key, unique_states, rate_key)
+        select id, now(), lane, enqueued_at, attempt, max_attempts, 'r', kind, payload, tags, metadata, progress,
+          errors, unique_key, unique_states, rate_key
+        from again where paced
+      )
       insert into millrace.job_log (id, lane, enqueued_at, attempt, max_attempts, slot, kind, payload, ready_at, tags, metadata, progress,
         errors, unique_key, unique_states, rate_key)
-      select n.id, n.lane, n.enqueued_at, n.attempt + 1, n.attempt + coalesce(k.max_attempts, s.value), slot, n.kind, n.payload, now(), n.tags,
-        n.metadata, n.progress, case when n.place = 'dead_letter' then n.errors else coalesce(
-          (select millrace.with_error(n.errors, n.attempt, o.error) from millrace.outcome_log o
-           where o.slot = n.slot and o.id = n.id and o.attempt = n.attempt), n.errors) end,
-        n.unique_key, n.unique_states, n.rate_key
-      from millrace.setting s left join millrace.kind k on k.name = n.kind where s.name = 'default_max_attempts';
+      select id, lane, enqueued_at, attempt, max_attempts, slot, kind, payload, now(), tags, metadata, progress,
+        errors, unique_key, unique_states, rate_key
+      from again where not paced;
       retried := true;
     end if;
     state := millrace.job_state(id);

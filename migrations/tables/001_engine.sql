@@ -191,9 +191,11 @@ create table millrace.deferred (
   put_back jsonb,
   unique_key text,
   unique_states smallint,
-  rate_key text
+  rate_key text,
+  bucket bigint -- the rate_bucket it waits for, since it is due
 );
-create index deferred_run_at on millrace.deferred (run_at);
+create index deferred_run_at on millrace.deferred (run_at, id) where bucket is null;
+create index deferred_bucket on millrace.deferred (bucket, run_at, id) where bucket is not null;
 
 -- Only for attempts that sent a heartbeat or progress; removed when the attempt closes.
 create table millrace.attempt_state (

@@ -27,13 +27,18 @@ create table millrace.lane_head (
   waiting_since timestamptz not null
 );
 
--- When the next attempt of a rate_key is free to go (the theoretical arrival time of a leaky bucket).
+-- The pace of a rate_key: up to when it is used up (the theoretical arrival time of a leaky bucket), and when the next of the
+-- deferred jobs that wait for it may go (null: none waits). A row that says nothing is deleted.
 create table millrace.rate_bucket (
+  id bigint generated always as identity unique,
   queue text not null,
   key text not null,
   free_at timestamptz not null,
+  next_at timestamptz,
   primary key (queue, key)
 );
+create index rate_bucket_next_at on millrace.rate_bucket (next_at) where next_at is not null;
+create index rate_bucket_idle on millrace.rate_bucket (free_at) where next_at is null;
 
 -- Who holds a unique key. The lock counts until `until`, and for as long as its job is in one of the states, whose bits are
 -- 0 scheduled, 1 available, 2 running, 3 completed, 4 retryable, 5 failed, 6 cancelled, 7 waiting_external. A lock that

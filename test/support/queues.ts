@@ -38,3 +38,10 @@ export async function openIn(sql: Client, queue: string): Promise<number> {
 export async function wait({ sql }: EngineDatabase, seconds: number): Promise<void> {
   await sql`update millrace.limit_log set at = at - make_interval(secs => ${seconds})`
 }
+
+/** The same for the keys of queues with a key rate. */
+export async function waitForKeys({ sql }: EngineDatabase, seconds: number): Promise<void> {
+  await sql`
+    update millrace.rate_bucket
+    set free_at = free_at - make_interval(secs => ${seconds}), next_at = next_at - make_interval(secs => ${seconds})`
+}
