@@ -79,7 +79,7 @@ describe('heartbeat', () => {
 
   test('tells of a cancellation', async () => {
     const [{ call }, ref] = [await start(), await next()]
-    await cancelled(ref)
+    await database.sql`select * from millrace.cancel(array[${ref.id}]::bigint[], null)`
     expect(await call(ref, 'heartbeat')).toMatchObject({ status: 200, body: { state: 'cancelled', cancel: true } })
     expect(await call(ref, 'complete')).toMatchObject({ status: 409, body: { state: 'cancelled' } })
   })
@@ -236,8 +236,3 @@ test('unsigned callbacks are taken only where that was asked for, and wrong sign
   expect((await call(ref, 'complete', { headers: wrong })).status).toBe(401)
   expect((await call(ref, 'complete', { headers: {} })).status).toBe(200)
 })
-
-/** As the verb of that name will record it. */
-const cancelled = async ({ id, attempt, segment }: AttemptRef) =>
-  database.sql`insert into millrace.outcome_log (id, attempt, slot, state)
-    values (${id}, ${attempt}, ${Number(BigInt(segment) % 8n)}, 'x')`

@@ -1,6 +1,6 @@
 // The outcome rules end to end: real requests, and what Postgres has on record afterwards.
 
-import { toSql } from 'millrace'
+import { type HttpTarget, toSql } from 'millrace'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { type Answer, callBack, type Received, startFunctionServer } from '../support/function-server.ts'
@@ -16,11 +16,11 @@ afterAll(() => work.stop())
 let kinds = 0
 
 /** A job of a kind of its own in sync mode, run to the end of its first attempt, with what is then on record. */
-async function afterOne(answer: Answer, options: object = {}) {
+async function afterOne(answer: Answer, options: object = {}, more: Partial<HttpTarget> = {}) {
   const database = workOn(shared)
   const kind = `work_${++kinds}`
   const fn = await startFunctionServer(() => answer)
-  const target = { url: fn.url, mode: 'sync' } as const
+  const target = { url: fn.url, mode: 'sync', ...more } as const
   await database.declare([{ name: kind, target, retry: { strategy: 'fixed', baseSeconds: 60 } }], [], kind)
   const id = await database.enqueue(kind, {}, options)
   const closed = await work.closed(id)
@@ -34,7 +34,6 @@ describe('200 in sync mode completes the job', () => {
     ['a JSON answer is the result', json('{"pages":2}'), { pages: 2 }],
     ['a text is not kept', { body: 'done' }, null],
     ['no body is no result', { status: 204 }, null],
-    ['an oversized answer is not kept', json(JSON.stringify('x'.repeat(1024 * 1024))), null],
     ['a result with NUL, which jsonb cannot hold, is left out', json('{"text":"a\\u0000b"}'), null],
     ['half a surrogate pair, too', json('{"text":"\\ud83d"}'), null],
     ['a result that nests without end, too', json('['.repeat(50_000) + ']'.repeat(50_000)), null],
@@ -44,6 +43,28 @@ describe('200 in sync mode completes the job', () => {
     expect(closed).toMatchObject({ state: 'completed', fresh: true })
     expect(job).toMatchObject({ state: 'completed', result, attempt: 1, errors: [] })
   })
+})
+
+test('an oversized answer completes the job too, with a word on why there is no result', async () => {
+  const { job } = await afterOne(json(JSON.stringify('x'.repeat(1024 * 1024))))
+  expect(job).toMatchObject({ state: 'completed', result: null, errors: [{ attempt: 1, code: 'result_too_large' }] })
+})
+
+test('Millrace-Snooze puts the job off, which costs no attempt and is no failure', async () => {
+  const { job, closed, throttled } = await afterOne({ headers: { 'millrace-snooze': '60' } }, { max_attempts: 1 })
+  expect(closed).toMatchObject({ state: 'available', fresh: true })
+  expect(job).toMatchObject({ state: 'scheduled', attempt: 2, max_attempts: 2, errors: [], put_back: null })
+  expect(Date.parse(job.run_at)).toBeGreaterThan(Date.now() + 50_000)
+  expect(throttled).toEqual([])
+})
+
+test.each([
+  [404, 'retryable'],
+  [429, 'retryable'],
+  [500, 'failed'],
+])('a kind may declare what %i means: %s', async (status, state) => {
+  const { job } = await afterOne({ status }, {}, { statuses: { retry: [404, 429], final: [500] } })
+  expect(job).toMatchObject({ state, put_back: null, errors: [{ code: `http_${status}` }] })
 })
 
 test.each([400, 404, 422])('%i fails the job for good, however many attempts are left', async status => {
@@ -98,6 +119,7 @@ describe('a throttled job is put back and keeps its attempts', () => {
     ['429 with seconds', { status: 429, headers: { 'retry-after': '60' } }, 60],
     ['503 with seconds', { status: 503, headers: { 'retry-after': '60' } }, 60],
     ['429 with a date', { status: 429, headers: { 'retry-after': new Date(Date.now() + 60_000).toUTCString() } }, 60],
+    ['429 with RateLimit-Reset', { status: 429, headers: { 'ratelimit-reset': '60' } }, 60],
     ['429 without a time', { status: 429 }, 3],
   ])('%s', async (_, answer, seconds) => {
     const { job, closed, throttled } = await afterOne(answer, { max_attempts: 1 })

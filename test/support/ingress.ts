@@ -74,6 +74,8 @@ interface Answer {
   readonly state?: string
   readonly result?: unknown
   readonly cancel?: true
+  readonly result_too_large?: true
+  readonly timeout_seconds?: number
   readonly code?: string
   readonly error?: string
 }
