@@ -9,6 +9,7 @@ import {
   type Job,
   NonRetryableError,
   RetryLaterError,
+  SnoozeError,
   serve,
 } from 'millrace/function'
 import { deriveDispatchKeyring, formatKeyring, generateWebhookSecret } from 'millrace/protocol'
@@ -31,12 +32,13 @@ interface ChainOptions {
   readonly mode: (typeof modes)[number]
   readonly heartbeatSeconds?: number
   readonly timeoutSeconds?: number
+  readonly timeLimitSeconds?: number
   readonly maxAttempts?: number
 }
 
 /** Everything there is, with one function of the kind `resize`; answers once all of it runs. */
 async function chain(run: (args: { width: number }, job: Job) => unknown, options: ChainOptions) {
-  const { mode, timeoutSeconds = 30, maxAttempts = 5, heartbeatSeconds } = options
+  const { mode, timeoutSeconds = 30, timeLimitSeconds, maxAttempts = 5, heartbeatSeconds } = options
   const database = workOn(shared)
   const finished = new Recorder<ReceiverEvent>()
   const handlers: Handler[] = [handle(resize, run)]
@@ -53,7 +55,14 @@ async function chain(run: (args: { width: number }, job: Job) => unknown, option
   const ingress = await startIngress(toSql(database.sql), { compatible: false })
   const times = mode === 'sync' ? { requestTimeoutSeconds: timeoutSeconds } : { callbackTimeoutSeconds: timeoutSeconds }
   await database.declare(
-    [{ name: 'resize', maxAttempts, target: { url: `${url}/jobs?by=millrace`, mode, ...times } }],
+    [
+      {
+        name: 'resize',
+        maxAttempts,
+        ...(timeLimitSeconds && { timeLimitSeconds }),
+        target: { url: `${url}/jobs?by=millrace`, mode, ...times },
+      },
+    ],
     [{ name: 'app', url: app.url, secret }],
   )
   const work = await database.maintain({ listen: true, callbackUrl: ingress.url, compatible: false })
@@ -98,6 +107,19 @@ test.each(modes)('%s mode: a RetryLaterError puts the job back, which costs no a
     { mode, maxAttempts: 1 },
   )
   expect(await end()).toMatchObject({ state: 'completed', attempt: 2, max_attempts: 2, errors: [], result: 'later' })
+})
+
+test.each(modes)('%s mode: a SnoozeError puts the job off, and nothing has failed', async mode => {
+  const { end } = await chain(
+    (_, { attempt }) => {
+      if (attempt === 1) throw new SnoozeError(1)
+      return 'later'
+    },
+    { mode, maxAttempts: 1 },
+  )
+  const job = await end()
+  expect(job).toMatchObject({ state: 'completed', attempt: 2, max_attempts: 2, errors: [], result: 'later' })
+  expect(job.put_back).toBeNull()
 })
 
 test('progress is seen from outside while the function works, and handed to the next attempt', async () => {
@@ -155,4 +177,46 @@ test.each(modes)('%s mode: at the deadline the signal fires and the job is tried
   expect(await aborted.first({})).toEqual({ attempt: 1, code: 'deadline_exceeded' })
   await work.events.until({ type: 'closed', kind: 'millrace.webhook' })
   expect(await database.job(id)).toMatchObject({ state: 'completed', attempt: 2, result: 'in time' })
+})
+
+test.each(modes)('%s mode: the time limit of a kind ends an attempt, whatever it does', async mode => {
+  const codes: unknown[] = []
+  const over = Promise.withResolvers<void>()
+  const { end } = await chain(
+    async (_, { attempt, signal }) => {
+      if (attempt === 2) return 'in time'
+      await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()))
+      codes.push(signal.reason.code)
+      await over.promise
+    },
+    { mode, timeoutSeconds: 30, timeLimitSeconds: 0.5, heartbeatSeconds: 0.1 },
+  )
+  const job = await end().finally(over.resolve)
+  expect(codes).toEqual(['deadline_exceeded'])
+  expect(job).toMatchObject({ state: 'completed', attempt: 2, errors: [{ attempt: 1, code: 'deadline_exceeded' }] })
+})
+
+test('a running job that is cancelled learns of it from its heartbeats, and its result is refused', async () => {
+  const started = Promise.withResolvers<void>()
+  const { database, work, finished } = await chain(
+    async (_, { signal }) => {
+      started.resolve()
+      await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()))
+      throw signal.reason
+    },
+    { mode: 'callback', heartbeatSeconds: 0.05 },
+  )
+  const id = await database.enqueue('resize', { width: 8 })
+  await started.promise
+  await work.events.until({ type: 'parked', job: id })
+  await database.sql`select * from millrace.cancel(array[${id}]::bigint[], 'no longer wanted')`
+  expect(await finished.first({ type: 'finished', jobId: id })).toMatchObject({
+    ending: { kind: 'failed', code: 'cancelled' },
+    conclusion: 'closed_elsewhere',
+  })
+  expect(await database.job(id)).toMatchObject({
+    state: 'cancelled',
+    attempt: 1,
+    errors: [{ code: 'cancelled', message: 'no longer wanted' }],
+  })
 })
