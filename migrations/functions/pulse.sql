@@ -21,6 +21,7 @@ declare
   until timestamptz := now() + make_interval(secs => greatest(lost, 3 * every_seconds));
   known timestamptz := (select r.lost_at from millrace.runtime r where r.id = pulse.runtime);
 begin
+  work := asleep and millrace.unclaimed();
   beat_ms := 1000 * least(every_seconds, greatest(lost, 3 * every_seconds) / 3);
   if not asleep then
     beat_ms := least(beat_ms, 1000 * lost / 3);
@@ -32,7 +33,6 @@ begin
     beat_ms := null;
   end if;
   if holder is null then
-    work := asleep and millrace.unclaimed();
     return next;
     return;
   end if;
@@ -45,10 +45,9 @@ begin
     (select min(r.lost_at) from millrace.runtime r where r.id is distinct from pulse.runtime),
     (select min(a.deadline) from millrace.attempt_state a),
     millrace.silent_from(asleep)));
-  work := asleep and millrace.unclaimed();
   if epoch is not null then
     fire_ms := (select millrace.ms_until(min(coalesce(s.next_at, now()))) from millrace.schedule s where s.paused_at is null);
-    chores := millrace.chores();
+    chores := millrace.chores(work or not asleep);
   end if;
   return next;
 end $$;
@@ -75,16 +74,17 @@ create function millrace.silent_from(asleep boolean) returns timestamptz languag
   ) batch where open or place = 20 and deadline <= now()
 $$;
 
--- Whether any job waits to be claimed in a queue that is not paused.
+-- Whether any job waits to be claimed in a queue that is not paused; also in a drained segment, into which somebody with an
+-- old snapshot wrote late: survey then has it looked into again.
 create function millrace.unclaimed() returns boolean language sql as $$
   select exists (
     select from (select distinct on (id) id, queue from millrace.lane) l cross join millrace.segment s
-    where not s.drained and not exists (select from millrace.queue q where q.name = l.queue and q.paused_at is not null)
+    where s.opened_xid is not null and not exists (select from millrace.queue q where q.name = l.queue and q.paused_at is not null)
       and millrace.head(l.id, (s.number % 8)::smallint) is not null)
 $$;
 
--- What the leader has to do, as far as can be seen at a glance.
-create function millrace.chores() returns text[] language sql as $$
+-- What the leader has to do, as far as can be seen at a glance; `work`: jobs may wait to be claimed.
+create function millrace.chores(work boolean) returns text[] language sql as $$
   with setting as (
     select max(value) filter (where name = 'rotate_seconds') as seconds, max(value) filter (where name = 'rotate_bytes') as bytes
     from millrace.setting
@@ -96,7 +96,7 @@ create function millrace.chores() returns text[] language sql as $$
       where exists (select from millrace.job_log j where j.slot = n.slot)
         and (n.opened_at <= now() - make_interval(secs => s.seconds) or millrace.slot_bytes(n.slot) >= s.bytes)),
     (select 'prune' from millrace.prunable() where slot is not null),
-    case when exists (select from millrace.lane_head) or millrace.unclaimed()
+    case when work or exists (select from millrace.lane_head)
         or (select count(*) from millrace.segment where not drained) > 1
       then 'survey' end,
     case when exists (select from millrace.batch where state in ('pending', 'running')) then 'batches' end,

@@ -2,9 +2,10 @@
 
 -- Keeps every segment where it is until the transaction ends: prune takes the same lock exclusively. Taken before anything
 -- is read or written by way of a segment's slot.
-create function millrace.hold_segments() returns void language sql as $$
-  select pg_advisory_xact_lock_shared(7261, 0)
-$$;
+create function millrace.hold_segments() returns void language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock_shared(7261, 0);
+end $$;
 
 -- The segments in which these attempts are now, after their own was emptied.
 create function millrace.follow(segments bigint[], ids bigint[], attempts int[]) returns bigint[] language sql stable as $$

@@ -13,9 +13,10 @@ begin
     from (select distinct on (id) id, priority from millrace.lane) l cross join millrace.segment s where s.opened_xid is not null
   ), sealed as (
     select s.number, not exists (select from head h where h.number = s.number and h.waiting_since is not null)
-      -- Everybody who may have seen it as the newest has ended; should one of them write later all the same, it is
+      -- Everybody who may have seen it as the newest has ended, or takes very long; should one of them write later, it is
       -- found here and looked into again.
-      and pg_snapshot_xmin(pg_current_snapshot()) > next.opened_xid as drained
+      and (pg_snapshot_xmin(pg_current_snapshot()) > next.opened_xid
+        or next.opened_at < now() - make_interval(secs => least(600, (select value from millrace.setting where name = 'retention_seconds')))) as drained
     from millrace.segment s join millrace.segment next on next.number = (select min(n.number) from millrace.segment n where n.number > s.number)
     where s.opened_xid is not null and next.opened_xid is not null
   ), marked as (

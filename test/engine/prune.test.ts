@@ -32,14 +32,21 @@ const age = () => database.sql`update millrace.segment set opened_at = opened_at
 /** Every sealed segment's retention is over. */
 const outlive = () => database.sql`update millrace.segment set opened_at = opened_at - interval '2 days'`
 
-/** Seals the newest segment, waits until nobody can have missed that (transactions of other databases count), and prunes. */
+/** Transactions of other databases count too, so it may take a moment. */
+const untilDrained = (segment: number) =>
+  vi.waitFor(
+    async () => {
+      await survey()
+      expect(await drained()).toContain(segment)
+    },
+    { timeout: 15_000 },
+  )
+
+/** Seals the newest segment, waits until nobody can have missed that, and prunes. */
 async function turnOver() {
   await age()
   const sealed = (await rotate()) - 1
-  await vi.waitFor(async () => {
-    await survey()
-    expect(await drained()).toContain(sealed)
-  })
+  await untilDrained(sealed)
   await outlive()
   return prune()
 }
@@ -90,10 +97,7 @@ test('a sealed segment is drained once all of it is claimed, and claim looks the
   await survey()
   expect(await drained()).toEqual([])
   await claimAll(database)
-  await vi.waitFor(async () => {
-    await survey()
-    expect(await drained()).toEqual([0])
-  })
+  await untilDrained(0)
 })
 
 test('a transaction that was open when its segment was sealed has its jobs claimed', async () => {
@@ -108,10 +112,7 @@ test('a transaction that was open when its segment was sealed has its jobs claim
   expect(await drained()).toEqual([])
   await slow`commit`
   expect((await claimAll(database)).map(({ id }) => id)).toEqual([late])
-  await vi.waitFor(async () => {
-    await survey()
-    expect(await drained()).toEqual([0])
-  })
+  await untilDrained(0)
   expect(other).toBeDefined()
 })
 
@@ -120,10 +121,7 @@ test('a finished job is readable until its retention is over, then gone with its
   await close(database, job, completed)
   await age()
   await rotate()
-  await vi.waitFor(async () => {
-    await survey()
-    expect(await drained()).toEqual([0])
-  })
+  await untilDrained(0)
   expect(await prune()).toBeNull()
   expect(await view(database, job.id)).toMatchObject({ state: 'completed' })
   await outlive()
