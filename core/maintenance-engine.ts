@@ -4,7 +4,7 @@ import { translatingErrors } from './database-errors.ts'
 import { quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
 
 /** The lease of the maintenance role's leader, which `require_leader` asks for. */
-export const MAINTENANCE_LEASE = 'maintenance'
+const MAINTENANCE_LEASE = 'maintenance'
 
 /** What the leader does when {@link MaintenanceEngine.pulse} says that it is time. */
 export type Chore = 'rotate' | 'prune' | 'survey' | 'batches' | 'expire'

@@ -6,7 +6,7 @@ import { useEngine } from '../support/engine-database.ts'
 const database = useEngine()
 
 const CANDIDATES = 4
-const WRITES = 150
+const WRITES = 100
 
 interface Write {
   readonly holder: string
