@@ -58,7 +58,7 @@ declare
   known bigint[] := millrace.known_ids(filter, states, lanes, below);
   chunk int := least(greatest(4 * max_jobs, 500), looks); -- grows: most pages are full soon
   seen int;
-  left_to_open int := looks / 4; -- finding out whether an open attempt runs is the dear part
+  left_to_open int := greatest(looks / 4, 1); -- finding out whether an open attempt runs is the dear part
   c record;
   state text;
 begin
@@ -74,7 +74,7 @@ begin
       cursor := c.id;
       continue when not c.fits;
       state := c.state;
-      if state is null then
+      if state is null and states is not null then
         left_to_open := left_to_open - 1;
         state := millrace.open_state(c.slot, c.lane, c.xid, c.id, c.attempt);
       end if;
