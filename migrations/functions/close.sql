@@ -177,9 +177,9 @@ begin
 end $$;
 
 -- Appends to a job's error history, of which the last 50 are kept.
-create function millrace.with_error(errors jsonb, attempt int, error jsonb) returns jsonb language sql stable as $$
+create function millrace.with_error(errors jsonb, attempt int, error jsonb, at timestamptz default now()) returns jsonb language sql stable as $$
   select jsonb_path_query_array(
-    coalesce(errors, '[]') || (jsonb_build_object('attempt', attempt, 'at', now()) || coalesce(millrace.trimmed_error(error), '{}')),
+    coalesce(errors, '[]') || (jsonb_build_object('attempt', attempt, 'at', at) || coalesce(millrace.trimmed_error(error), '{}')),
     '$[last - 49 to last]')
 $$;
 

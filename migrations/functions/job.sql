@@ -19,7 +19,7 @@ begin
     'tags', coalesce(to_jsonb(j.tags), '[]'), 'metadata', coalesce(j.metadata, '{}'),
     'progress', coalesce((select a.progress from millrace.attempt_state a where a.id = j.id and a.attempt = j.attempt), j.progress),
     'errors', case when o.error is null then coalesce(j.errors, '[]')
-      else coalesce(j.errors, '[]') || (jsonb_build_object('attempt', j.attempt, 'at', o.finished_at) || o.error) end,
+      else millrace.with_error(j.errors, j.attempt, o.error, o.finished_at) end,
     'put_back', j.put_back, 'result', o.result, 'unique_key', j.unique_key,
     'dead_letter', (select jsonb_build_object('reason', d.reason, 'died_at', d.died_at, 'expires_at', d.expires_at)
       from millrace.dead_letter d where d.id = j.id),

@@ -1,0 +1,96 @@
+// The error history of a job: an entry for each attempt that failed, whoever found that out, and none for those that did not.
+
+import { expect, it } from 'vitest'
+import {
+  claimAgain,
+  close,
+  completed,
+  failed,
+  fatal,
+  only,
+  putBack,
+  ref,
+  released,
+  running,
+  useEngine,
+  view,
+} from '../support/engine-database.ts'
+
+const database = useEngine()
+const history = async (id: string) => (await view(database, id)).errors.map(({ attempt, code }) => [attempt, code])
+const again = async () => only(await claimAgain(database))
+
+it('has an entry for every way to fail, in order', async () => {
+  await database.sql`insert into millrace.kind (name, time_limit_seconds, source) values ('resize', 60, 'test')`
+  const first = await running(database)
+  await close(database, first, failed())
+
+  await database.engine.park([await again()], -1) // silent
+  await database.engine.rescue(10)
+
+  await database.engine.park([await again()], 60) // too slow
+  await database.sql`update millrace.park_log set at = at - interval '61 s', deadline = deadline - interval '61 s'`
+  await database.engine.rescue(10)
+
+  await again() // its dispatcher dies
+  await database.sql`update millrace.runtime set lost_at = now() - interval '1 second'`
+  await database.engine.rescue(10)
+
+  const throttled = await again() // put back for too long
+  await database.sql`update millrace.setting set value = 0 where name = 'put_back_limit_seconds'`
+  await close(database, throttled, putBack())
+  await database.sql`update millrace.setting set value = 86400 where name = 'put_back_limit_seconds'`
+
+  await close(database, await again(), fatal)
+  expect(await history(first.id)).toEqual([
+    [1, 'reported'],
+    [2, 'callback_timeout'],
+    [3, 'deadline_exceeded'],
+    [4, 'dispatcher_lost'],
+    [5, 'http_429'],
+    [6, 'reported'],
+  ])
+})
+
+it('has none for attempts that were put back, snoozed or handed back', async () => {
+  const job = await running(database)
+  await close(database, job, failed())
+  for (const outcome of [putBack(), { kind: 'snoozed', delayMs: 0 } as const, released]) {
+    await close(database, await again(), outcome)
+  }
+  await close(database, await again(), completed)
+  expect(await history(job.id)).toEqual([[1, 'reported']])
+})
+
+it('tells when each attempt failed, and says why a job was cancelled', async () => {
+  const job = await running(database)
+  await close(database, job, failed('out of paper'))
+  await again()
+  await database.sql`select * from millrace.cancel(array[${job.id}]::bigint[], 'no longer wanted')`
+  const { errors, finished_at } = await view(database, job.id)
+  expect(errors).toEqual([
+    { attempt: 1, at: expect.any(String), code: 'reported', message: 'out of paper' },
+    { attempt: 2, at: finished_at, code: 'cancelled', message: 'no longer wanted' },
+  ])
+})
+
+it('goes on after an operator has retried the dead letter', async () => {
+  const job = await running(database)
+  await close(database, job, fatal)
+  await database.sql`select * from millrace.retry(array[${job.id}]::bigint[])`
+  await close(database, await again(), fatal)
+  expect(await history(job.id)).toEqual([
+    [1, 'reported'],
+    [2, 'reported'],
+  ])
+})
+
+it('holds the last 50, the failure that ended the job included', async () => {
+  const job = await running(database)
+  await database.sql`
+    update millrace.job_log set errors = (select jsonb_agg(jsonb_build_object('attempt', -n)) from generate_series(1, 50) n)`
+  await close(database, ref(job), fatal)
+  const errors = await history(job.id)
+  expect(errors).toHaveLength(50)
+  expect(errors.at(-1)).toEqual([1, 'reported'])
+})
