@@ -7,12 +7,12 @@ set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off 
 declare
   old record;
 begin
-  perform millrace.hold_segments();
   loop -- again when it moved on between two looks: promoted, or closed by somebody else
     delete from millrace.deferred d where d.id = replace.job returning d.* into old;
     if found then
       return jsonb_build_object('attempt', old.attempt, 'enqueued_at', old.enqueued_at, 'errors', old.errors);
     end if;
+    perform millrace.hold_segments(); -- not before: a deferred job has no segment, and the caller may go on for long
     select * into old from millrace.newest(job);
     if old.state = 'available' then
       insert into millrace.outcome_log (id, attempt, slot, state) values (old.id, old.attempt, old.slot, 's') on conflict do nothing;
