@@ -58,10 +58,12 @@ export class Duties {
     this.#promote.wake()
   }
 
-  tell({ promoteMs, rescueMs, fireMs, chores }: PulseAnswer): void {
-    this.#promote.dueIn(promoteMs ?? WHEN_TOLD)
-    this.#rescue.dueIn(rescueMs ?? WHEN_TOLD)
-    this.#schedules.dueIn(fireMs ?? WHEN_TOLD)
+  tell({ beatMs = 0, promoteMs, rescueMs, fireMs, chores }: PulseAnswer): void {
+    // What is due later may no longer be by then: the next pulse tells.
+    const soon = (ms = WHEN_TOLD) => (ms <= beatMs ? ms : WHEN_TOLD)
+    this.#promote.dueIn(soon(promoteMs))
+    this.#rescue.dueIn(soon(rescueMs))
+    this.#schedules.dueIn(soon(fireMs))
     for (const name of chores) {
       const chore = this.#chores.get(name)
       chore?.loop.dueIn(chore.timer.dueMs(performance.now()))

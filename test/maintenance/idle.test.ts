@@ -73,6 +73,17 @@ test.each([{}, { noDispatch: true }, { onlyDispatch: true }])(
   },
 )
 
+test('beside another one that falls asleep as well it does not look for its attempts in vain', async () => {
+  const database = await freshDatabase()
+  const { statements, wrap } = noting()
+  const asleep = { listen: true, asleepPulseMs: 500 }
+  await database.sql`update millrace.setting set value = 2 where name = 'runtime_lost_seconds'`
+  const [work, other] = [await database.maintain({ ...asleep, wrap }), await database.maintain(asleep)]
+  await Promise.all([work, other].map(({ events }) => events.first({ type: 'asleep' })))
+  await statements.until(asleepPulse, 6)
+  expect(statements.of(({ text }) => text.includes('.rescue('))).toEqual([])
+})
+
 test('asleep it pulses every 40 s, unless told otherwise', async () => {
   const database = await freshDatabase()
   const { statements, wrap } = noting()
