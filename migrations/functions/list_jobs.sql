@@ -72,7 +72,7 @@ begin
     for c in select * from millrace.candidates(filter, states, lanes, known, cursor, chunk) loop
       seen := seen + 1;
       cursor := c.id;
-      continue when not c.fits;
+      continue when not c.fits or c.state is null and not states && array['available', 'running', 'waiting_external'];
       state := c.state;
       if state is null and states is not null then
         left_to_open := left_to_open - 1;
@@ -126,10 +126,12 @@ begin
 end $$;
 
 -- The first `most` jobs below an id, newest first, one row each: where their newest attempt stands, its state (null: in the
--- log and open), and whether all of the filter but the state holds.
+-- log and open), and whether all of the filter but the state holds. Joins by nested loops only: any other would read a whole
+-- log, however few rows are asked for.
 create function millrace.candidates(filter jsonb, states text[], lanes bigint[], known bigint[], below bigint, most int)
 returns table (id bigint, attempt int, slot smallint, lane bigint, xid xid8, state text, fits boolean) language plpgsql stable
-set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   ended boolean := coalesce(states <@ array['failed', 'cancelled', 'scheduled', 'retryable'], false);
@@ -192,9 +194,9 @@ begin
   order by c.id desc, c.attempt desc, c.place limit most;
 end $$;
 
--- Whether what a filter says besides the state holds.
+-- Whether what a filter says besides the state holds. Plain and stable, so that the planner inlines it.
 create function millrace.fits(filter jsonb, lanes bigint[], lane bigint, kind text, tags text[], enqueued_at timestamptz) returns boolean
-language sql immutable as $$
+language sql stable as $$
   select (lanes is null or lane = any (lanes))
     and (filter ->> 'kind' is null or kind = filter ->> 'kind')
     and (filter ->> 'tag' is null or coalesce(filter ->> 'tag' = any (tags), false))
