@@ -17,6 +17,69 @@ begin
   return found;
 end $$;
 
+-- Cancels up to `max_jobs` jobs of a queue that do not run: deferred and available ones, also those of a paused queue. Answers
+-- how many, and whether there may be more. The cursors move past the available ones, so that nobody has to look at them again.
+create function millrace.drain_queue(name text, max_jobs int default 1000, reason text default 'drained')
+returns table (cancelled int, more boolean) language plpgsql
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set lock_timeout = '2s' as $$
+#variable_conflict use_column
+declare
+  place record;
+  step record;
+  looked int;
+begin
+  perform millrace.hold_segments();
+  select count(*) filter (where c.cancelled), count(*) into cancelled, looked from millrace.cancel(array(
+    select d.id from millrace.deferred d where d.lane in (select l.id from millrace.lane l where l.queue = drain_queue.name)
+    order by d.id limit max_jobs), reason) c;
+  for place in
+    select distinct l.id as lane, s.number as segment from millrace.lane l cross join millrace.segment s
+    where l.queue = drain_queue.name and not s.drained order by l.id, s.number
+  loop
+    perform pg_advisory_xact_lock(place.lane);
+    for window_nth in 1..2 loop -- what is left of the one that is open, and what came since
+      exit when looked >= max_jobs;
+      step := millrace.pass_over(place.segment, place.lane, max_jobs - looked, reason);
+      looked := looked + step.passed;
+      cancelled := cancelled + step.cancelled;
+    end loop;
+  end loop;
+  more := looked >= max_jobs;
+  return next;
+end $$;
+
+-- Moves the cursor of a lane, whose lock the caller has, past up to `most` unclaimed jobs and cancels those. Answers how many
+-- it has passed, and how many of them were not cancelled before. Like claim, it reads one window at a time.
+create function millrace.pass_over(in_segment bigint, of_lane bigint, most int, reason text, out passed int, out cancelled int) language plpgsql
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+  in_slot smallint := in_segment % 8;
+  c record;
+  opened boolean;
+  batch record;
+begin
+  select * into c from millrace.claim_log k where k.slot = in_slot and k.lane = of_lane order by k.n desc limit 1;
+  opened := c.last_id is not null;
+  if not opened then
+    c.prev := coalesce(c.cur, '1:1:');
+    c.cur := millrace.others_snapshot();
+    c.last_xid := '0';
+    c.last_id := 0;
+  end if;
+  select array_agg(w.id order by w.xid, w.id) as ids, array_agg(w.attempt order by w.xid, w.id) as attempts,
+    (array_agg(w.xid order by w.xid, w.id))[most] as last_xid, (array_agg(w.id order by w.xid, w.id))[most] as last_id
+  into batch from millrace.window_of(in_slot, of_lane, c.prev, c.cur, c.last_xid, c.last_id, most) w;
+  passed := coalesce(cardinality(batch.ids), 0);
+  -- Also when nothing is left of the window, so that the next look opens another.
+  insert into millrace.claim_log (lane, n, runtime, last_xid, last_id, slot, prev, cur, ids, attempts, span)
+  select of_lane, coalesce(c.n, 0) + 1, 0, batch.last_xid, batch.last_id, in_slot, c.prev, c.cur, '{}', '{}', 'empty'
+  where passed > 0 or opened;
+  select count(*) filter (where e.fresh) into cancelled from millrace.close(
+    array_fill(in_segment, array[passed]), coalesce(batch.ids, '{}'), coalesce(batch.attempts, '{}'), array_fill('cancel'::text, array[passed]),
+    (select jsonb_agg(jsonb_build_object('error', jsonb_build_object('code', 'cancelled', 'message', coalesce(reason, 'cancelled')))) from unnest(batch.ids))) e;
+end $$;
+
 create function millrace.queue_before() returns trigger language plpgsql as $$
 begin
   new.limited_since := case
