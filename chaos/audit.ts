@@ -2,6 +2,7 @@
 
 import { SUBSCRIBED } from './cast.ts'
 import type { Entry } from './journal.ts'
+import { EXCLUSIVE } from './producer.ts'
 
 export interface Evidence {
   /** Tokens of jobs whose commit was confirmed, or that were rolled back. */
@@ -10,12 +11,36 @@ export interface Evidence {
   /** What was committed. */
   readonly enqueued: readonly { readonly token: number; readonly job: string; readonly kind: string }[]
   /** Every job there has been, with its last attempt. */
-  readonly entered: readonly { readonly job: string; readonly attempt: number; readonly kind: string }[]
+  readonly entered: readonly Entered[]
   /** Every end that was recorded, in their order. */
   readonly outcomes: readonly Outcome[]
   readonly journal: readonly Entry[]
+  /** Jobs that the operator has cancelled, and has given another life, once for each time. */
+  readonly cancelled: readonly string[]
+  readonly retried: readonly string[]
+  /** Attempts with a unique key, in the order in which they began. */
+  readonly holds: readonly Hold[]
+  /** How many segments were opened since the first, and how many were emptied. */
+  readonly segments: { readonly opened: number; readonly pruned: number }
   /** What the engine says of the jobs it still knows. */
   readonly states: ReadonlyMap<string, string>
+}
+
+interface Entered {
+  readonly job: string
+  readonly attempt: number
+  readonly kind: string
+  /** For which second it was scheduled, if it was. */
+  readonly occasion: string | null
+  /** Its unique key, if it has any. */
+  readonly key: string | null
+}
+
+interface Hold {
+  readonly key: string
+  readonly job: string
+  readonly since: string
+  readonly until: string
 }
 
 interface Outcome {
@@ -38,6 +63,12 @@ export interface Findings {
   /** On record as completed, though no function has said so. */
   readonly unfounded: string[]
   readonly missingWebhooks: string[]
+  /** Cancellations that were confirmed and did not hold, and ends as cancelled that nobody asked for. */
+  readonly unkeptCancellations: string[]
+  /** Exclusive keys that two jobs held at the same time. */
+  readonly sharedKeys: string[]
+  /** Occurrences of the schedule that were missed, or came twice. */
+  readonly misfires: string[]
   /** Jobs of which the engine says something else than what was recorded. */
   readonly contradictions: string[]
 }
@@ -62,6 +93,9 @@ export function audit(evidence: Evidence): Findings {
     unkeptCallbacks: findUnkept(evidence, outcomes),
     unfounded: findUnfounded(evidence),
     missingWebhooks: findMissingWebhooks(evidence, last),
+    unkeptCancellations: findUnkeptCancellations(evidence),
+    sharedKeys: findSharedKeys(evidence),
+    misfires: findMisfires(evidence),
     contradictions: findContradictions(evidence, last),
   }
 }
@@ -81,30 +115,36 @@ function findLost(
   ]
 }
 
-function findDoubled({ journal, outcomes }: Evidence, byAttempt: ReadonlyMap<string, readonly Outcome[]>): string[] {
-  const attempts = [...byAttempt].filter(([, ends]) => ends.length > 1)
-  const jobs = [
-    ...Map.groupBy(
-      outcomes.filter(({ state }) => isEnd(state)),
-      ({ job }) => job,
-    ),
-  ].filter(([, ends]) => ends.length > 1)
-  const fresh = journal.filter(entry => entry.what === 'heard' && entry.action === 'complete' && entry.fresh)
-  const firsts = [...Map.groupBy(fresh as readonly { job: string; attempt: number }[], key)].filter(
-    ([, all]) => all.length > 1,
+function findDoubled(evidence: Evidence, byAttempt: ReadonlyMap<string, readonly Outcome[]>): string[] {
+  const { journal, outcomes, retried } = evidence
+  const lives = counts(retried)
+  const ends = counts(outcomes.filter(({ state }) => isEnd(state)).map(({ job }) => job))
+  const fresh = journal.flatMap(entry =>
+    entry.what === 'heard' && entry.action === 'complete' && entry.fresh ? [key(entry)] : [],
   )
   return [
-    ...attempts.map(([attempt, ends]) => `attempt ${attempt} has ${ends.length} outcomes`),
-    ...jobs.map(([job, ends]) => `job ${job} ended ${ends.length} times`),
-    ...firsts.map(([attempt, all]) => `attempt ${attempt} was completed ${all.length} times`),
+    ...[...byAttempt]
+      .filter(([, all]) => all.length > 1)
+      .map(([name, all]) => `attempt ${name} ended ${all.length} times`),
+    ...[...ends]
+      .filter(([job, count]) => count > 1 + (lives.get(job) ?? 0))
+      .map(([job, count]) => `job ${job} ended ${count} times`),
+    ...[...counts(fresh)]
+      .filter(([, count]) => count > 1)
+      .map(([name, count]) => `attempt ${name} was completed ${count} times`),
   ]
 }
+
+const counts = (names: readonly string[]): Map<string, number> =>
+  new Map([...Map.groupBy(names, name => name)].map(([name, all]) => [name, all.length]))
 
 function findPhantoms({ withdrawn, enqueued, entered, outcomes, journal }: Evidence): string[] {
   const tokens = new Map(enqueued.map(({ token, job }) => [token, job]))
   const jobs = new Set(enqueued.map(({ job }) => job))
   const known = new Set(entered.map(({ job }) => job))
-  const strangers = entered.filter(({ job, kind }) => !jobs.has(job) && !kind.startsWith('millrace.'))
+  const strangers = entered.filter(
+    ({ job, kind, occasion }) => !jobs.has(job) && occasion === null && !kind.startsWith('millrace.'),
+  )
   const calls = journal.filter(
     entry => entry.what === 'call' && entry.token !== undefined && tokens.get(entry.token) !== entry.job,
   )
@@ -136,18 +176,46 @@ function findUnfounded({ entered, outcomes, journal }: Evidence): string[] {
     .map(outcome => `attempt ${key(outcome)} is completed, and no function has said so`)
 }
 
-function findMissingWebhooks(
-  { enqueued, journal }: Evidence,
-  last: ReadonlyMap<string, Outcome | undefined>,
-): string[] {
+function findMissingWebhooks({ entered, journal }: Evidence, last: ReadonlyMap<string, Outcome | undefined>): string[] {
   const arrived = new Set(journal.flatMap(entry => (entry.what === 'webhook' ? [`${entry.job} ${entry.type}`] : [])))
-  const due = enqueued.filter(
-    ({ job, kind }) => (SUBSCRIBED as readonly string[]).includes(kind) && isEnd(last.get(job)?.state),
-  )
-  return due
+  return entered
+    .filter(({ job, kind }) => (SUBSCRIBED as readonly string[]).includes(kind) && isEnd(last.get(job)?.state))
     .map(({ job }) => `${job} job.${NAMES[last.get(job)?.state as string]}`)
     .filter(webhook => !arrived.has(webhook))
     .map(webhook => `no webhook for ${webhook}`)
+}
+
+function findUnkeptCancellations({ cancelled, entered, outcomes }: Evidence): string[] {
+  // To these it happens when a newer job has taken the key.
+  const keyed = new Set(entered.flatMap(({ job, key }) => (key === null ? [] : [job])))
+  const asked = counts(cancelled)
+  const done = counts(outcomes.filter(({ state }) => state === 'x').map(({ job }) => job))
+  return [...new Set([...asked.keys(), ...done.keys()])]
+    .map(job => ({ job, asked: asked.get(job) ?? 0, done: done.get(job) ?? 0 }))
+    .filter(({ job, asked, done }) => asked > done || (asked < done && !keyed.has(job)))
+    .map(({ job, asked, done }) => `job ${job} was cancelled ${asked} times, and ended so ${done} times`)
+}
+
+function findSharedKeys({ holds }: Evidence): string[] {
+  const exclusive = holds.filter(({ key }) => key.startsWith(EXCLUSIVE))
+  return [...Map.groupBy(exclusive, ({ key }) => key)].flatMap(([key, all]) =>
+    all.flatMap((hold, nth) => {
+      const before = all[nth - 1]
+      const shared = before !== undefined && before.job !== hold.job && hold.since < before.until
+      return shared ? [`"${key}": job ${hold.job} from ${hold.since}, job ${before.job} until ${before.until}`] : []
+    }),
+  )
+}
+
+function findMisfires({ entered }: Evidence): string[] {
+  const times = entered
+    .flatMap(({ occasion }) => (occasion === null ? [] : [Date.parse(occasion)]))
+    .sort((a, b) => a - b)
+  return times.flatMap((time, nth) => {
+    const before = times[nth - 1]
+    const step = before === undefined ? 1 : (time - before) / 1000
+    return step === 1 ? [] : [`${new Date(time).toISOString()} came ${step} s after the one before`]
+  })
 }
 
 function findContradictions({ states, enqueued }: Evidence, last: ReadonlyMap<string, Outcome | undefined>): string[] {

@@ -27,6 +27,15 @@ export interface Stage {
 export const KINDS = ['sync_0', 'sync_1', 'callback_0', 'callback_1'] as const
 export const SUBSCRIBED = ['sync_0', 'callback_1'] as const
 
+/** Whatever happens, none of its occurrences is missed, and none comes twice. */
+export const EVERY_SECOND = {
+  name: 'every second',
+  expression: '* * * * * *',
+  kind: 'sync_1',
+  missed: 'catch_up',
+  overlap: 'allow',
+}
+
 const MEMBERS = [0, 1] as const
 const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 const program = (...args: string[]): string[] => [path('../functions/node/cli.ts'), ...args]
@@ -88,6 +97,7 @@ function manifest(functionUrls: readonly string[]): object {
       name,
       queue: `queue_${nth}`,
       max_attempts: 8,
+      ...(name === 'callback_1' && { time_limit_seconds: 4 }),
       retry: { strategy: 'fixed', base_seconds: 0.3, jitter: 0.5 },
       target: {
         url: `${functionUrls[Number(nth)]}/${mode}`,
@@ -99,5 +109,15 @@ function manifest(functionUrls: readonly string[]): object {
   })
   const secret = generateWebhookSecret()
   const webhook = { name: 'chaos', kinds: SUBSCRIBED, events: ['completed', 'failed', 'cancelled'], secret }
-  return { kinds, subscriptions: [{ ...webhook, url: `${functionUrls[0]}/webhooks` }] }
+  const queues = [
+    { name: 'queue_0', weight: 2 },
+    { name: 'queue_1', shards: 3 },
+    { name: 'queue_2', max_running: 5, rate: 30 },
+  ]
+  return {
+    kinds,
+    queues,
+    schedules: [EVERY_SECOND],
+    subscriptions: [{ ...webhook, url: `${functionUrls[0]}/webhooks` }],
+  }
 }

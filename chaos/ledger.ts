@@ -6,8 +6,15 @@ import type { Production } from './producer.ts'
 import { withSession } from './session.ts'
 
 /** Jobs, webhook deliveries included, whose newest attempt has no end that is one. */
-const OPEN = `from (select id, max(attempt) as attempt, min(kind) as kind from chaos.entered group by id) j
+export const OPEN = `from (select id, max(attempt) as attempt, min(kind) as kind from chaos.entered group by id) j
   where not exists (select from chaos.outcome o where o.id = j.id and o.attempt = j.attempt and o.state in ('c', 'f', 'x'))`
+
+/** The attempts with a unique key, each from when it was there to when it had ended. */
+const HOLDS = `select e.unique_key as key, e.id::text as job, min(e.at)::text as since, max(o.at)::text as until
+  from chaos.entered e join chaos.outcome o on o.id = e.id and o.attempt = e.attempt
+  where e.unique_key is not null group by e.unique_key, e.id, e.attempt order by min(e.at)`
+
+const SEGMENTS = 'select max(number)::int as opened, (max(number) + 1 - count(*))::int as pruned from millrace.segment'
 
 export const countOpen = (url: string): Promise<number> =>
   withSession(url, async session => {
@@ -35,11 +42,17 @@ export const readEvidence = (url: string, production: Production, journal: reado
       journal,
       enqueued: await read('select token::int, job::text, kind from chaos.enqueued'),
       entered: await read(
-        'select id::text as job, max(attempt) as attempt, min(kind) as kind from chaos.entered group by id',
+        `select id::text as job, max(attempt) as attempt, (array_agg(kind order by at desc))[1] as kind,
+          min(occasion) as occasion, min(unique_key) as key
+         from chaos.entered group by id`,
       ),
       outcomes: await read(
         `select id::text as job, attempt, state::text, result ->> 'nonce' as nonce from chaos.outcome order by at`,
       ),
+      cancelled: (await read<{ job: string }>('select job::text from chaos.cancelled')).map(({ job }) => job),
+      retried: (await read<{ job: string }>('select job::text from chaos.retried')).map(({ job }) => job),
+      holds: await read(HOLDS),
+      segments: (await read<Evidence['segments']>(SEGMENTS))[0] ?? { opened: 0, pruned: 0 },
       states: new Map(states.map(({ job, state }) => [job, state])),
     }
   })

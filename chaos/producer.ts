@@ -76,6 +76,10 @@ interface Job {
   readonly queue?: string
   readonly priority?: number
   readonly delay_seconds?: number
+  readonly unique_key?: string
+  readonly unique_states?: readonly string[]
+  readonly unique_for_seconds?: number
+  readonly on_conflict?: 'existing' | 'replace'
 }
 
 const job = (random: Random, token: number): Job => ({
@@ -84,4 +88,18 @@ const job = (random: Random, token: number): Job => ({
   ...(random.chance(0.2) && { queue: random.pick(['queue_0', 'queue_1', 'queue_2']) }),
   ...(random.chance(0.3) && { priority: random.int(1, 4) }),
   ...(random.chance(0.15) && { delay_seconds: random.int(1, 30) / 10 }),
+  ...(random.chance(0.15) && unique(random)),
 })
+
+const LIVE = ['scheduled', 'available', 'running', 'retryable', 'waiting_external']
+
+/** Exclusive keys are held by at most one job that has not ended, which the audit checks. */
+export const EXCLUSIVE = 'exclusive '
+
+function unique(random: Random): Partial<Job> {
+  const nth = random.int(0, 5)
+  const sort = random.weighted({ exclusive: 2, debounced: 1, throttled: 1 })
+  if (sort === 'exclusive') return { unique_key: EXCLUSIVE + nth, unique_states: LIVE }
+  if (sort === 'throttled') return { unique_key: `throttled ${nth}`, unique_for_seconds: 2 }
+  return { unique_key: `debounced ${nth}`, on_conflict: 'replace', delay_seconds: random.int(0, 10) / 10 }
+}

@@ -4,12 +4,13 @@ import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { audit, type Evidence, type Findings } from './audit.ts'
-import { type Cast, startCast } from './cast.ts'
+import { type Cast, EVERY_SECOND, startCast } from './cast.ts'
 import { removeInTheEnd } from './folders.ts'
 import { readJournals } from './journal.ts'
 import { countOpen, describeOpen, readEvidence } from './ledger.ts'
 import type { Witness } from './member.ts'
 import { monkey, pause } from './monkey.ts'
+import { operate, resumeAll } from './operator.ts'
 import { openServer, type Server } from './postgres.ts'
 import { pranks } from './pranks.ts'
 import { newProduction, type Production, produce } from './producer.ts'
@@ -91,6 +92,7 @@ async function breakThings({ seconds, seed, progress, interrupted }: RunOptions,
     ...producing,
     monkey(pranks(cast, server, random, until), randomFor(seed, 'monkey'), events, until),
     crashNowAndThen(server, seconds, events, until),
+    operate(server.url, randomFor(seed, 'operator'), events, until),
     report(production, events, progress, until),
   ])
   return production
@@ -125,6 +127,7 @@ async function recover({ progress, interrupted }: RunOptions, cast: Cast, url: s
   progress('letting everything recover')
   cast.behave()
   await allReady(cast, interrupted)
+  await resumeAll(url, EVERY_SECOND.name)
   const deadline = performance.now() + PATIENCE_MS
   for (let nth = 1; ; nth++) {
     const open = await countOpen(url)

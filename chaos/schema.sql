@@ -15,7 +15,10 @@ create index on chaos.enqueued (job);
 create table chaos.entered (
   id bigint not null,
   attempt int not null,
-  kind text not null
+  kind text not null,
+  unique_key text,
+  occasion text, -- of its schedule
+  at timestamptz not null default clock_timestamp()
 );
 create index on chaos.entered (id, attempt);
 
@@ -28,9 +31,17 @@ create table chaos.outcome (
 );
 create index on chaos.outcome (id, attempt);
 
+-- Written by the operator, in the transactions that cancel and retry.
+create table chaos.cancelled (
+  job bigint not null
+);
+create table chaos.retried (
+  job bigint not null
+);
+
 create function chaos.note_entry() returns trigger language plpgsql as $$
 begin
-  insert into chaos.entered values (new.id, new.attempt, new.kind);
+  insert into chaos.entered values (new.id, new.attempt, new.kind, new.unique_key, new.metadata -> 'schedule' ->> 'at');
   return null;
 end $$;
 
@@ -47,6 +58,9 @@ create trigger chaos_outcome after insert on millrace.outcome_log for each row e
 -- Everything happens soon.
 update millrace.setting s set value = v.value from (values
   ('runtime_lost_seconds', 3),
+  ('rotate_seconds', 4),
+  ('retention_seconds', 5),
+  ('failed_retention_seconds', 8),
   ('webhook_max_attempts', 200),
   ('webhook_backoff_cap_seconds', 1)
 ) v(name, value) where s.name = v.name;

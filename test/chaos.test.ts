@@ -57,10 +57,16 @@ const good: Evidence = {
   confirmed: new Set([1]),
   withdrawn: new Set([2]),
   enqueued: [{ token: 1, job: '10', kind: 'sync_0' }],
-  entered: [{ job: '10', attempt: 2, kind: 'sync_0' }],
+  entered: [
+    { job: '10', attempt: 2, kind: 'sync_0', occasion: null, key: null },
+    { job: '20', attempt: 1, kind: 'sync_1', occasion: '2026-01-01T00:00:59.000Z', key: null },
+    { job: '21', attempt: 1, kind: 'sync_1', occasion: '2026-01-01T00:01:00.000Z', key: null },
+  ],
   outcomes: [
     { job: '10', attempt: 1, state: 'r', nonce: null },
     { job: '10', attempt: 2, state: 'c', nonce: 'a' },
+    { job: '20', attempt: 1, state: 'f', nonce: null },
+    { job: '21', attempt: 1, state: 'x', nonce: null },
   ],
   journal: [
     { what: 'call', job: '10', attempt: 2, does: 'good', token: 1 },
@@ -68,6 +74,13 @@ const good: Evidence = {
     { what: 'heard', job: '10', attempt: 2, action: 'complete', state: 'completed', fresh: true, nonce: 'a' },
     { what: 'webhook', job: '10', type: 'job.completed' },
   ],
+  cancelled: ['21'],
+  retried: [],
+  holds: [
+    { key: 'exclusive 1', job: '30', since: '2026-01-01 00:00:01', until: '2026-01-01 00:00:02' },
+    { key: 'exclusive 1', job: '31', since: '2026-01-01 00:00:03', until: '2026-01-01 00:00:04' },
+  ],
+  segments: { opened: 1, pruned: 0 },
   states: new Map([['10', 'completed']]),
 }
 
@@ -78,7 +91,8 @@ it('finds nothing in books that balance', () => {
   expect(found(good)).toEqual([])
 })
 
-const [retried, completed] = good.outcomes as [Evidence['outcomes'][number], Evidence['outcomes'][number]]
+type Outcome = Evidence['outcomes'][number]
+const [retried, completed, ...others] = good.outcomes as [Outcome, Outcome, ...Outcome[]]
 const [call, says, heard, webhook] = good.journal as [
   Evidence['journal'][number],
   Evidence['journal'][number],
@@ -88,20 +102,27 @@ const [call, says, heard, webhook] = good.journal as [
 it.each<[string, Partial<Evidence>]>([
   ['lost', { confirmed: new Set([1, 3]) }],
   ['lost', { enqueued: [...good.enqueued, { token: 4, job: '11', kind: 'callback_0' }] }],
-  ['doubledOutcomes', { outcomes: [retried, retried, completed] }],
-  ['doubledOutcomes', { outcomes: [{ ...retried, state: 'f' }, completed] }],
+  ['doubledOutcomes', { outcomes: [retried, retried, completed, ...others] }],
+  ['doubledOutcomes', { outcomes: [{ ...retried, state: 'f' }, completed, ...others] }],
   ['doubledOutcomes', { journal: [...good.journal, heard] }],
   ['phantoms', { withdrawn: new Set([1]) }],
   ['phantoms', { outcomes: [...good.outcomes, { ...completed, job: '12', state: 'f' }] }],
   ['phantoms', { journal: [...good.journal, { ...call, job: '13', attempt: 1 } as typeof call] }],
-  ['unkeptCallbacks', { outcomes: [retried, { ...completed, nonce: 'b' }] }],
+  ['unkeptCallbacks', { outcomes: [retried, { ...completed, nonce: 'b' }, ...others] }],
   ['unfounded', { journal: [call, heard, webhook] }],
   ['missingWebhooks', { journal: [call, says, heard] }],
+  ['unkeptCancellations', { cancelled: [] }],
+  ['unkeptCancellations', { cancelled: ['10', '21'] }],
+  ['sharedKeys', { holds: good.holds.map(hold => ({ ...hold, since: '2026-01-01 00:00:01' })) }],
+  [
+    'misfires',
+    { entered: good.entered.map(entry => ({ ...entry, occasion: entry.occasion && '2026-01-01T00:00:59Z' })) },
+  ],
   ['contradictions', { states: new Map([['10', 'running']]) }],
 ])('tells of %s', (finding, evidence) => {
   expect(found({ ...good, ...evidence })).toEqual([finding])
 })
 
 it('tells of a job without an end', () => {
-  expect(found({ ...good, outcomes: [retried], journal: [call], states: new Map() })).toEqual(['lost'])
+  expect(found({ ...good, outcomes: [retried, ...others], journal: [call], states: new Map() })).toEqual(['lost'])
 })
