@@ -21,6 +21,7 @@ begin
   elsif priority not between 1 and 4 then
     raise exception 'millrace: a priority is from 1 to 4' using errcode = 'check_violation', constraint = 'invalid_priority';
   end if;
+  perform pg_advisory_xact_lock(7263, 0); -- two of us would wait for each other's lanes
   perform millrace.hold_segments();
   -- Again for those that moved on between the look and the lock: promoted, or put back.
   for lap in 1..3 loop
