@@ -44,9 +44,8 @@ export class Leadership {
     }
   }
 
-  /** Lets somebody else lead at once. */
+  /** Lets somebody else lead at once. Also what it was given without having heard of it, when an answer got lost, goes back. */
   async resign(): Promise<void> {
-    if (this.#epoch === undefined) return
     this.#epoch = undefined
     await this.#engine.resign(this.holder)
   }

@@ -133,9 +133,9 @@ class Slice {
   /** Where somebody else leads, that one does it. */
   async #leadForAWhile(): Promise<void> {
     const leaseSeconds = this.#options.budgetMs / 1_000 + LEASE_MARGIN_SECONDS
-    this.#leadership.learn(await this.#maintenance.lead(this.#leadership.holder, leaseSeconds))
-    if (this.#leadership.epoch === undefined) return
     try {
+      this.#leadership.learn(await this.#maintenance.lead(this.#leadership.holder, leaseSeconds))
+      if (this.#leadership.epoch === undefined) return
       await this.#repeat(async () => (await this.#leadership.lead(epoch => this.#schedules.runOnce(epoch))) === 0)
       for (const chore of CHORES) await this.#repeat(() => this.#chore(chore))
     } finally {

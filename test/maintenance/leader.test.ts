@@ -1,9 +1,10 @@
 // Who leads: one process at a time, whatever becomes of it.
 
-import { toSql } from 'millrace'
+import { type Sql, type SqlValue, toSql } from 'millrace'
 import { formatKeyring } from 'millrace/protocol'
 import { expect, onTestFinished, test } from 'vitest'
 import { MaintenanceEngine } from '../../core/maintenance-engine.ts'
+import type { PostgresSql } from '../../functions/node/postgres-sql.ts'
 import { startCli } from '../support/cli.ts'
 import { keyring } from '../support/ingress.ts'
 import { freshDatabase } from '../support/maintenance.ts'
@@ -55,6 +56,23 @@ test('SIGKILL: another one leads once the lease is over, and what the dead one s
   await other.events.first({ type: 'leading', epoch: '2' })
   for (const verb of ['rotate', 'prune', 'survey'] as const)
     await expect(maintenance[verb]('1')).rejects.toMatchObject({ code: 'not_leader' })
+})
+
+test('a lease whose answer got lost is given back all the same', async () => {
+  const database = await freshDatabase()
+  const wrap = (sql: PostgresSql): Sql => ({
+    async query<Row>(text: string, params: readonly SqlValue[] = []) {
+      const rows = await sql.query<Row>(text, params)
+      if (text.includes('.pulse(')) throw new Error('the connection broke')
+      return rows
+    },
+  })
+  const work = await database.maintain({ noDispatch: true, wrap })
+  await work.events.first({ type: 'error', during: 'pulse' })
+  const leads = () => database.sql`select holder from millrace.leader where until > clock_timestamp()`
+  expect(await leads()).toHaveLength(1)
+  await work.stop()
+  expect(await leads()).toHaveLength(0)
 })
 
 test('one whose lease was lost learns of it, and leads again when it can', async () => {
