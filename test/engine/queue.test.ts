@@ -71,21 +71,16 @@ describe('a paused queue', () => {
     const runtime = await database.engine.runtimeStart('test')
     await pause('mails')
     await database.engine.runtimeSleep(runtime, true)
-    let heard = 0
-    let told = () => undefined as void
-    const next = () => new Promise<void>(resolve => (told = resolve))
+    const wakes: (() => void)[] = []
+    const wake = () => new Promise<void>(resolve => wakes.push(resolve))
     const listener = await database.connect()
-    await listener.listen('millrace_wake', () => {
-      heard++
-      told()
-    })
-    let woken = next()
+    await listener.listen('millrace_wake', () => wakes.shift()?.())
+    const resumed = wake()
     await resume('mails')
-    await woken
-    woken = next()
+    await resumed
+    const raised = wake()
     await setQueue(database.sql, 'mails', { max_running: 5 })
-    await woken
-    expect(heard).toBeGreaterThanOrEqual(2)
+    await raised
   })
 })
 
@@ -236,7 +231,9 @@ describe('the order', () => {
     await setQueue(database.sql, 'mails', { shards: 8 })
     for (let round = 0; round < 5; round++)
       for (const ordering_key of ['a', 'b', 'c'])
-        await database.sql`select millrace.enqueue('resize', ${{ n: round, ordering_key }}::jsonb, queue => 'mails', ordering_key => ${ordering_key})`
+        await database.sql`
+          select millrace.enqueue('resize', ${JSON.stringify({ n: round, ordering_key })}::text::jsonb, queue => 'mails',
+            ordering_key => ${ordering_key})`
     const claimed: ClaimedJob[] = []
     while (claimed.length < 15) claimed.push(...(await claimAll(database, 2)))
     for (const key of ['a', 'b', 'c'])
