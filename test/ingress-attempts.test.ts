@@ -95,3 +95,18 @@ test('a callback whose attempt an open transaction holds is put off; the others 
   await other`rollback`
   expect(await call(held, 'complete')).toMatchObject({ status: 200, body: { state: 'completed' } })
 })
+
+test('so is a heartbeat', async () => {
+  const { call } = await start()
+  const [held, free] = await attempts(database.sql, 2)
+  if (held === undefined || free === undefined) throw new Error('nothing to hold')
+  await Promise.all([call(held, 'heartbeat'), call(free, 'heartbeat')])
+  const other = postgres(database.url, { max: 1, fetch_types: false })
+  onTestFinished(() => other.end())
+  await other`begin`
+  await other`select * from millrace.cancel(array[${held.id}]::bigint[], null)`
+  const answers = await Promise.all([call(held, 'heartbeat'), call(free, 'heartbeat')])
+  expect(answers.map(({ status }) => status)).toEqual([503, 200])
+  await other`commit`
+  expect(await call(held, 'heartbeat')).toMatchObject({ status: 200, body: { cancel: true } })
+})

@@ -2,7 +2,7 @@
 
 import { isDataError } from '../database-errors.ts'
 import { attemptName, type Closed, type CloseItem, type Outcome } from '../engine.ts'
-import { groupedClose } from '../grouped-close.ts'
+import { groupedAttempts } from '../grouped-attempts.ts'
 import { grouped } from '../grouping.ts'
 import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
 import type { OnEvent } from './events.ts'
@@ -26,7 +26,10 @@ export class Closer {
 
   constructor(engine: SqlEngine, onEvent: OnEvent) {
     this.#onEvent = onEvent
-    this.#close = groupedClose(items => engine.close(items), { maxSize: 500, spacingMs: CLOSE_SPACING_MS })
+    this.#close = groupedAttempts((items: readonly CloseItem[]) => engine.close(items), {
+      maxSize: 500,
+      spacingMs: CLOSE_SPACING_MS,
+    })
     this.#park = grouped(items => parkAll(engine, items), {
       key: ({ job }) => attemptName(job),
       maxSize: 500,

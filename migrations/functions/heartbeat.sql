@@ -5,9 +5,11 @@
 --
 -- The limit counts from when the attempt was put on record as accepted or, should that have been lost, from its first
 -- heartbeat: not from the claim, or a job that waits for its turn at a busy target would have less of it.
+--
+-- As close does, it waits for a transaction that holds an attempt, but not for longer than two seconds (SQLSTATE 55P03).
 create function millrace.heartbeat(segments bigint[], ids bigint[], attempts int[], timeout_seconds float8[], progress jsonb default null)
 returns table (nth bigint, state "char", granted_seconds float8) language plpgsql
-set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set lock_timeout = '2s' as $$
 #variable_conflict use_column
 begin
   perform millrace.hold_segments();

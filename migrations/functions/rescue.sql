@@ -3,7 +3,7 @@
 -- that died (`lost`), up to `max_jobs` of each. Answers how many it has closed, and how many could not be closed (`stuck`);
 -- those it looks at again in a minute. When there is nothing to do it writes nothing, and takes no transaction id.
 create function millrace.rescue(max_jobs int) returns table (parked int, lost int, stuck int) language plpgsql
-set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set lock_timeout = '2s' as $$
 #variable_conflict use_column
 declare
   ended xid8 := pg_snapshot_xmin(pg_current_snapshot()); -- every transaction before this one has
@@ -107,9 +107,7 @@ begin
   exception when others then
     if size = 1 then
       raise warning 'millrace: attempt % of job % cannot be closed: %', attempts[1], ids[1], sqlerrm using errcode = sqlstate;
-      insert into millrace.attempt_state as a (id, attempt, segment, deadline, limit_at)
-      values (ids[1], attempts[1], segments[1], now() + interval '1 minute', case codes[1] when 'deadline_exceeded' then '-infinity'::timestamptz end)
-      on conflict (id, attempt) do update set deadline = excluded.deadline;
+      perform millrace.put_aside(segments[1], ids[1], attempts[1], codes[1]);
       closed := '{stuck}';
     end if;
   end;
@@ -121,4 +119,13 @@ begin
   else
     return query select u.nth, u.became from unnest(closed) with ordinality u(became, nth);
   end if;
+end $$;
+
+-- Gives an attempt that could not be closed another minute. One whose state somebody else holds stays where it is.
+create function millrace.put_aside(segment bigint, id bigint, attempt int, code text) returns void language plpgsql as $$
+begin
+  insert into millrace.attempt_state as a (id, attempt, segment, deadline, limit_at)
+  values (id, attempt, segment, now() + interval '1 minute', case code when 'deadline_exceeded' then '-infinity'::timestamptz end)
+  on conflict on constraint attempt_state_pkey do update set deadline = excluded.deadline;
+exception when lock_not_available then
 end $$;

@@ -86,6 +86,20 @@ test.each([302, 408, 425, 500, 503])('%i fails the attempt; the next comes after
   expect(Date.parse(job.run_at)).toBeGreaterThan(Date.now() + 30_000)
 })
 
+test.each(['sync', 'callback'] as const)('%s mode: the time limit of a kind is in the deadline', async mode => {
+  const database = await freshDatabase()
+  const fn = await startFunctionServer(() => ({ status: 500 }))
+  await database.declare([{ name: 'work', target: { url: fn.url, mode }, timeLimitSeconds: 20, maxAttempts: 1 }])
+  await database.maintain({ callbackUrl: 'http://127.0.0.1:9' })
+  const before = Date.now()
+  await database.enqueue('work')
+  const { headers, text } = await fn.received.first({})
+  const deadline = Date.parse(JSON.parse(text).deadline)
+  expect(headers['millrace-deadline']).toBe(new Date(deadline).toISOString())
+  expect(deadline).toBeGreaterThanOrEqual(before + 20_000)
+  expect(deadline).toBeLessThanOrEqual(Date.now() + 20_000)
+})
+
 test('the last attempt fails the job for good', async () => {
   const { job } = await afterOne({ status: 500 }, { max_attempts: 1 })
   expect(job).toMatchObject({ state: 'failed', attempt: 1, errors: [{ code: 'http_500' }] })

@@ -78,6 +78,19 @@ describe('an attempt that cannot be closed', () => {
   })
 })
 
+it('an attempt with progress that an open transaction has cancelled stops nobody either', async () => {
+  const [held, free] = [await running(database), await running(database)]
+  await database.engine.heartbeat([held, free].map(job => ({ ...ref(job), timeoutSeconds: -1 })))
+  const other = await database.connect()
+  await other`begin`
+  await other`select * from millrace.cancel(array[${held.id}]::bigint[], 'a long transaction')`
+  expect(await rescue()).toEqual({ parked: 1, lost: 0, stuck: 1 })
+  await other`commit`
+  expect(await rescue()).toEqual({ parked: 0, lost: 0, stuck: 0 })
+  expect(await view(database, held.id)).toMatchObject({ state: 'cancelled' })
+  expect(await view(database, free.id)).toMatchObject({ state: 'retryable' })
+})
+
 describe('with nothing to do', () => {
   /** The transaction id that a rescue has taken; null for none. */
   const written = async () => {
