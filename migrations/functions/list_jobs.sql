@@ -58,9 +58,9 @@ declare
   known bigint[] := millrace.known_ids(filter, states, lanes, below);
   chunk int := least(greatest(4 * max_jobs, 500), looks); -- grows: most pages are full soon
   seen int;
-  left_to_open int := greatest(looks / 4, 1); -- finding out whether an open attempt runs is the dear part
+  open_states constant text[] := array['available', 'running', 'waiting_external'];
+  left_to_open int := greatest(looks / 4, 1); -- finding out in which of them an attempt is is the dear part
   c record;
-  state text;
 begin
   ids := '{}';
   cursor := coalesce(below, 9223372036854775807);
@@ -72,14 +72,14 @@ begin
     for c in select * from millrace.candidates(filter, states, lanes, known, cursor, chunk) loop
       seen := seen + 1;
       cursor := c.id;
-      continue when not c.fits or c.state is null and not states && array['available', 'running', 'waiting_external'];
-      state := c.state;
-      if state is null and states is not null then
-        left_to_open := left_to_open - 1;
-        state := millrace.open_state(c.slot, c.lane, c.xid, c.id, c.attempt);
-      end if;
-      if states is null or state = any (states) then
+      continue when not c.fits;
+      if states is null or c.state = any (states) or c.state is null and states @> open_states then
         ids := ids || c.id;
+      elsif c.state is null and states && open_states then
+        left_to_open := left_to_open - 1;
+        if millrace.open_state(c.slot, c.lane, c.xid, c.id, c.attempt) = any (states) then
+          ids := ids || c.id;
+        end if;
       end if;
       if cardinality(ids) = max_jobs or left_to_open = 0 then
         return;
