@@ -3,8 +3,30 @@
 
 /** Every table whose rows make a state. */
 const TABLES = [
-  ...['segment', 'lane', 'job_log', 'claim_log', 'outcome_log', 'park_log', 'limit_log', 'withdrawn', 'carried', 'archive'],
-  ...['deferred', 'attempt_state', 'runtime', 'leader', 'cluster', 'sweep', 'queue', 'lane_head', 'rate_bucket', 'unique_lock'],
+  ...[
+    'segment',
+    'lane',
+    'job_log',
+    'claim_log',
+    'outcome_log',
+    'park_log',
+    'limit_log',
+    'withdrawn',
+    'carried',
+    'archive',
+  ],
+  ...[
+    'deferred',
+    'attempt_state',
+    'runtime',
+    'leader',
+    'cluster',
+    'sweep',
+    'queue',
+    'lane_head',
+    'rate_bucket',
+    'unique_lock',
+  ],
   ...['dead_letter', 'kind'],
 ]
 
@@ -13,13 +35,12 @@ const each = (line: (table: string) => string): string => TABLES.map(line).join(
 export const PROBE = `
 create schema probe;
 create schema saved;
-create sequence probe.turn;
 create table probe.phase (name text not null);
 insert into probe.phase values ('world');
 -- An attempt came to be, in the log or deferred.
 create table probe.came (id bigint, attempt int, unique_key text);
-create table probe.claimed (id bigint, attempt int, phase text, turn bigint default nextval('probe.turn'));
-create table probe.ended (id bigint, attempt int, slot smallint, state "char", phase text, turn bigint default nextval('probe.turn'));
+create table probe.claimed (id bigint, attempt int, phase text);
+create table probe.ended (id bigint, attempt int, slot smallint, state "char", phase text);
 -- Committed answers of retry and replace, which let a job go on after an end.
 create table probe.revived (id bigint);
 
@@ -55,11 +76,7 @@ end $$;
 create function probe.restore() returns void language plpgsql set session_replication_role = replica as $$
 begin
   ${each(table => `delete from millrace.${table};`)}
-  ${each(table =>
-    table === 'runtime'
-      ? 'insert into millrace.runtime overriding system value select * from saved.runtime;'
-      : `insert into millrace.${table} select * from saved.${table};`,
-  )}
+  ${each(table => `insert into millrace.${table} overriding system value select * from saved.${table};`)}
   truncate probe.came, probe.claimed, probe.ended, probe.revived;
   insert into probe.came select * from saved.came;
   insert into probe.claimed select * from saved.claimed;
@@ -75,32 +92,36 @@ create view probe.open as
   where not exists (select from millrace.outcome_log o where o.slot = j.slot and o.id = j.id and o.attempt = j.attempt)
   union all select d.id, d.attempt, null, d.unique_key, 'deferred' from millrace.deferred d;
 
--- Everything runs to its end: what is open is lost and retried, what is due is claimed and completed.
-create procedure probe.drain(runtime bigint) language plpgsql as $$
+-- Everything runs to its end: what is due is claimed, and everything is completed, after a rescue of all that is open, if
+-- wanted. So all that is open is within reach of both, callbacks and rescue.
+create procedure probe.drain(runtime bigint, rescues boolean) language plpgsql as $$
 declare
   taken record;
 begin
   update probe.phase set name = 'drain';
-  update millrace.queue set paused_at = null, max_running = null, rate = null;
-  for round in 1..12 loop
+  for round in 1..8 loop
+    if rescues or round > 4 then
+      update millrace.runtime set lost_at = '-infinity' where id <> drain.runtime;
+      update millrace.park_log set deadline = now() - interval '1 s' where deadline > now();
+      update millrace.attempt_state set deadline = now() - interval '1 s' where deadline > now();
+      delete from millrace.sweep;
+      perform millrace.rescue(1000);
+      commit;
+    end if;
     update millrace.deferred set run_at = now() where run_at > now();
     perform millrace.promote(1000);
     commit;
-    loop
-      select array_agg(segment) as segments, array_agg(id) as ids, array_agg(attempt) as attempts into taken from millrace.claim(drain.runtime, 1000);
-      commit;
-      exit when taken.ids is null;
+    perform millrace.claim(drain.runtime, 1000);
+    commit;
+    select array_agg(s.number) as segments, array_agg(o.id) as ids, array_agg(o.attempt) as attempts into taken
+      from probe.open o join millrace.segment s on s.number % 8 = o.slot
+      where exists (select from probe.claimed c where c.id = o.id and c.attempt = o.attempt) and (not rescues or exists (
+        select from millrace.claim_log c where c.slot = o.slot and c.runtime = drain.runtime and c.span @> o.id));
+    if taken.ids is not null then
       perform millrace.close(taken.segments, taken.ids, taken.attempts, array_fill('completed'::text, array[cardinality(taken.ids)]));
       commit;
-    end loop;
+    end if;
     exit when not exists (select from probe.open);
-    update millrace.runtime set lost_at = '-infinity' where id <> drain.runtime;
-    update millrace.park_log set deadline = now() - interval '1 s' where deadline > now();
-    update millrace.attempt_state set deadline = now() - interval '1 s' where deadline > now();
-    delete from millrace.sweep;
-    commit;
-    perform millrace.rescue(1000);
-    commit;
     -- Written into a sealed or an emptied slot by somebody who believed it to be the newest.
     if exists (select from probe.open where slot not in (select number % 8 from millrace.segment where not drained)) then
       perform millrace.survey();
@@ -116,29 +137,34 @@ end $$;
 create function probe.problems_now() returns setof text language plpgsql as $$
 begin
   return query
+  with open as materialized (select * from probe.open)
   select format('job %s is open %s times: %s', id, count(*), string_agg(format('%s %s slot %s', attempt, place, slot), ', '))
-  from probe.open group by id having count(*) > 1
+  from open group by id having count(*) > 1
   union all
-  select format('job %s attempt %s is open again after its outcome %s', o.id, o.attempt, e.state) from probe.open o join probe.ended e using (id, attempt)
+  select format('job %s attempt %s is open again after its outcome %s', o.id, o.attempt, e.state) from open o join probe.ended e using (id, attempt)
   union all
-  select format('key %s is that of the open jobs %s', unique_key, array_agg(distinct id)) from probe.open where unique_key is not null
+  select format('key %s is that of the open jobs %s', unique_key, array_agg(distinct id)) from open where unique_key is not null
   group by unique_key having count(distinct id) > 1
   union all
   select format('key %s of open job %s is held by %s', o.unique_key, o.id, coalesce(l.job::text, 'nobody'))
-  from probe.open o left join millrace.unique_lock l on l.key = o.unique_key where o.unique_key is not null and l.job is distinct from o.id;
+  from open o left join millrace.unique_lock l on l.key = o.unique_key where o.unique_key is not null and l.job is distinct from o.id;
 end $$;
 
--- What must hold of all that has happened.
-create function probe.problems() returns setof text language plpgsql as $$
+-- What must hold of all that has happened, in the end. The look at every job's state takes longer than all the rest.
+create function probe.problems(states boolean) returns setof text language plpgsql as $$
 begin
   return query
-  with newest as (select id, max(attempt) as attempt from probe.came group by id)
-  select format('job %s is lost: attempt %s has %s (state %s)', n.id, n.attempt, coalesce('outcome ' || e.state::text, 'no outcome'), millrace.job_state(n.id))
-  from newest n left join probe.ended e using (id, attempt) where e.id is null or e.state not in ('c', 'f', 'x')
+  with newest as materialized (
+    select n.id, n.attempt, e.state from (select id, max(attempt) as attempt from probe.came group by id) n left join probe.ended e using (id, attempt)
+  )
+  select format('job %s is lost: attempt %s has %s (state %s)', n.id, n.attempt, coalesce('outcome ' || n.state::text, 'no outcome'), millrace.job_state(n.id))
+  from newest n where n.state is null or n.state not in ('c', 'f', 'x')
   union all
-  select format('job %s attempt %s has %s outcomes: %s', id, attempt, count(*), string_agg(format('%s slot %s %s', state, slot, phase), ', ')) from probe.ended group by id, attempt having count(*) > 1
+  select format('job %s attempt %s has %s outcomes: %s', id, attempt, count(*), string_agg(format('%s slot %s %s', state, slot, phase), ', '))
+  from probe.ended group by id, attempt having count(*) > 1
   union all
-  select format('job %s attempt %s was claimed %s times: %s', id, attempt, count(*), string_agg(phase, ', ')) from probe.claimed group by id, attempt having count(*) > 1
+  select format('job %s attempt %s was claimed %s times: %s', id, attempt, count(*), string_agg(phase, ', '))
+  from probe.claimed group by id, attempt having count(*) > 1
   union all
   select format('job %s attempt %s was claimed after its outcome %s', c.id, c.attempt, e.state)
   from probe.claimed c join probe.ended e using (id, attempt) where c.phase = 'drain' and e.phase <> 'drain'
@@ -147,9 +173,7 @@ begin
   from probe.ended e join newest n on n.id = e.id and n.attempt > e.attempt
   where e.state in ('c', 'f', 'x') and e.id not in (select id from probe.revived)
   union all
-  select format('job %s ended as %s but is %s', n.id, e.state, millrace.job_state(n.id))
-  from newest n join probe.ended e using (id, attempt) where e.state in ('c', 'f', 'x') and millrace.job_state(n.id) <> millrace.end_name(e.state)
-  union all
-  select format('job %s attempt %s is open in slot %s', id, attempt, slot) from probe.open;
+  select format('job %s ended as %s but is %s', n.id, n.state, millrace.job_state(n.id))
+  from newest n where states and n.state in ('c', 'f', 'x') and millrace.job_state(n.id) <> millrace.end_name(n.state);
 end $$;
 `

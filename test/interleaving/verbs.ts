@@ -21,9 +21,18 @@ const BUSY = '55P03'
 const array = (items: readonly (string | number)[], type: string): string => `array[${items.join(',')}]::${type}[]`
 const refs = (items: readonly Ref[]): string =>
   [
-    array(items.map(item => item.segment), 'bigint'),
-    array(items.map(item => item.id), 'bigint'),
-    array(items.map(item => item.attempt), 'int'),
+    array(
+      items.map(item => item.segment),
+      'bigint',
+    ),
+    array(
+      items.map(item => item.id),
+      'bigint',
+    ),
+    array(
+      items.map(item => item.attempt),
+      'int',
+    ),
   ].join(', ')
 const all = (world: World): Ref[] => Object.values(world.open)
 const allIds = (world: World): string[] => [

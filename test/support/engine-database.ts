@@ -71,6 +71,7 @@ export interface EnqueueOptions {
   readonly run_at?: string
   readonly delay_seconds?: number
   readonly metadata?: object
+  readonly unique_key?: string
 }
 
 /** Enqueues jobs that differ in nothing; answers their ids in order. */
