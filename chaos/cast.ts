@@ -112,7 +112,7 @@ function manifest(functionUrls: readonly string[]): object {
   const queues = [
     { name: 'queue_0', weight: 2 },
     { name: 'queue_1', shards: 3 },
-    { name: 'queue_2', max_running: 5, rate: 30 },
+    { name: 'queue_2', max_running: 20, rate: 100 },
   ]
   return {
     kinds,

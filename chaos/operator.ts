@@ -1,4 +1,4 @@
-// Somebody with admin rights and no plan: cancels, retries, moves, pauses, resumes, rotates and prunes at random.
+// Somebody with admin rights and no plan: cancels, retries, moves, pauses and resumes at random.
 
 import { OPEN } from './ledger.ts'
 import { pause } from './monkey.ts'
@@ -34,11 +34,12 @@ const DEEDS: Readonly<Record<string, Deed>> = {
     text: `select millrace.move(array(${SOME_OPEN}), 'queue_' || (random() * 2)::int, 1 + (random() * 3)::int)`,
   },
   pauses: { weight: 1, verb: 'pause_queue', text: `select millrace.pause_queue('queue_' || $1::int % 3)` },
-  resumes: { weight: 2, verb: 'resume_queue', text: `select millrace.resume_queue('queue_' || $1::int % 3)` },
-  // The leader's work, without being it: anybody may do it at any time.
-  rotates: { weight: 2, verb: 'rotate', text: 'select 1 where millrace.rotate() > $1::int - 10' },
-  surveys: { weight: 4, verb: 'survey', text: 'select millrace.survey() where $1::int > 0' },
-  prunes: { weight: 4, verb: 'prune', text: "select 1 where (millrace.prune() ->> 'segment')::bigint > $1::int - 10" },
+  resumes: {
+    weight: 2,
+    verb: 'resume_queue',
+    // All of them: segments in which jobs wait to be claimed are not pruned.
+    text: 'select millrace.resume_queue(name) from millrace.queue where paused_at is not null and $1::int > 0',
+  },
 }
 
 /** Until `until` says so; in the end nothing is paused. */

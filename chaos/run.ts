@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { audit, type Evidence, type Findings } from './audit.ts'
 import { type Cast, EVERY_SECOND, startCast } from './cast.ts'
 import { removeInTheEnd } from './folders.ts'
+import { clean } from './janitor.ts'
 import { readJournals } from './journal.ts'
 import { countOpen, describeOpen, readEvidence } from './ledger.ts'
 import type { Witness } from './member.ts'
@@ -55,6 +56,7 @@ export async function runChaos(options: RunOptions): Promise<Outcome> {
       options.progress(`${name} ended by itself:\n${lastWords}`)
     },
   }
+  options.progress('starting processes')
   const cast = await startCast({ databaseUrl: server.url, seed: options.seed, folder }, witness)
   closing.defer(async () => void (await Promise.all(cast.all.map(member => member.stop()))))
   const sync = 'select millrace.sync_manifest($1::text::jsonb)'
@@ -92,6 +94,7 @@ async function breakThings({ seconds, seed, progress, interrupted }: RunOptions,
     ...producing,
     monkey(pranks(cast, server, random, until), randomFor(seed, 'monkey'), events, until),
     crashNowAndThen(server, seconds, events, until),
+    clean(server.url, randomFor(seed, 'janitor'), events, until),
     operate(server.url, randomFor(seed, 'operator'), events, until),
     report(production, events, progress, until),
   ])

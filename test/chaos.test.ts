@@ -44,7 +44,7 @@ it(
     const folders = async () => (await readdir(tmpdir())).filter(name => name.startsWith('millrace-chaos-'))
     const before = await folders()
     const { status, stderr } = await runChaos(['--seconds', '60'], (line, interrupt) => {
-      if (line.includes('breaking things')) interrupt()
+      if (line.includes('starting processes')) interrupt()
     })
 
     expect(status, stderr).toBe(130)
