@@ -19,6 +19,8 @@ export type ValuesOf<O extends Options> = {
 export interface Run<O extends Options> {
   readonly values: ValuesOf<O>
   readonly positionals: readonly string[]
+  /** Under `--json`. */
+  readonly json: boolean
   /** Prints the result: `value` as a line of JSON under `--json`, else `text`. */
   result(text: string, value: unknown): void
   /** Tells people how it goes, on stderr; silent under `--json`. */
@@ -26,6 +28,7 @@ export interface Run<O extends Options> {
 }
 
 export interface Command {
+  /** In a {@link Group} with the group's: `job list`. */
   readonly name: string
   readonly summary: string
   /** Positional arguments in the usage line, such as `<job>`. */
@@ -35,6 +38,13 @@ export interface Command {
   readonly options: Options
   /** Rejected with a MillraceError (exit status 1) or a {@link UsageError} (2). */
   run(run: Run<Options>): Promise<void>
+}
+
+/** Commands on one subject: `millrace job list`, `millrace job show`. */
+export interface Group {
+  readonly name: string
+  readonly summary: string
+  readonly commands: readonly Command[]
 }
 
 /** Gives `run` the types of the command's own options. `--json` and `--help` are every command's. */
@@ -51,6 +61,19 @@ export class UsageError extends Error {
   constructor(message: string, hint?: string) {
     super(message)
     this.name = 'UsageError'
+    this.hint = hint
+  }
+}
+
+/** Not done, though the call is right: exit status 1. `code` is stable, as a MillraceError's. */
+export class Failure extends Error {
+  readonly code: string
+  readonly hint: string | undefined
+
+  constructor(code: string, message: string, hint?: string) {
+    super(message)
+    this.name = 'Failure'
+    this.code = code
     this.hint = hint
   }
 }

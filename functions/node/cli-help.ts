@@ -1,6 +1,6 @@
 // The help texts of the `millrace` program, and its guess at what a mistyped command was meant to be.
 
-import type { Command, Option, Options } from './cli-command.ts'
+import type { Command, Group, Option, Options } from './cli-command.ts'
 
 /** Options of every command. */
 export const commonOptions = {
@@ -8,8 +8,8 @@ export const commonOptions = {
   help: { type: 'boolean', short: 'h', help: 'show this help' },
 } as const satisfies Options
 
-export function programHelp(commands: readonly Command[]): string {
-  const rows = commands.map(({ name, summary }) => [name, summary] as const)
+export function programHelp(entries: readonly (Command | Group)[]): string {
+  const rows = entries.map(({ name, summary }) => [name, summary] as const)
   return [
     'Usage: millrace <command> [options]',
     '',
@@ -18,6 +18,21 @@ export function programHelp(commands: readonly Command[]): string {
     '',
     'millrace <command> --help tells more of a command, millrace --version its version.',
     'Exit status: 0 done, 1 failed, 2 wrong usage.',
+  ].join('\n')
+}
+
+export function groupHelp({ name, summary, commands }: Group): string {
+  const rows = commands.map(command => [command.name, command.summary] as const)
+  const usage = `Usage: millrace ${name} <command> [options]`
+  return [
+    usage,
+    '',
+    summary,
+    '',
+    'Commands:',
+    ...table(rows),
+    '',
+    `millrace ${name} <command> --help tells more.`,
   ].join('\n')
 }
 

@@ -2,44 +2,26 @@
 // The `millrace` program: finds the command, parses its options, and turns errors into messages and exit statuses.
 
 import { parseArgs } from 'node:util'
-import { callbacksCommand } from './cli-callbacks.ts'
 import { type Command, type Options, UsageError } from './cli-command.ts'
-import { commandHelp, commonOptions, nearest, programHelp } from './cli-help.ts'
-import { keysCommand } from './cli-keys.ts'
-import { maintainCommand } from './cli-maintain.ts'
-import { migrateCommand } from './cli-migrate.ts'
-import { pgCommand } from './cli-pg.ts'
-import { tickCommand } from './cli-tick.ts'
+import { entries, find } from './cli-commands.ts'
+import { commandHelp, commonOptions, groupHelp, programHelp } from './cli-help.ts'
 import { packageVersion } from './cli-version.ts'
-
-const commands: readonly Command[] = [
-  migrateCommand,
-  pgCommand,
-  keysCommand,
-  callbacksCommand,
-  maintainCommand,
-  tickCommand,
-]
 
 async function main(argv: readonly string[]): Promise<void> {
   const [name, ...rest] = argv
   if (name === '--version' || name === '-v') return print(packageVersion())
-  if (name === undefined) throw new UsageError('no command given', programHelp(commands))
-  if (name === '--help' || name === '-h' || name === 'help') return print(help(rest[0]))
-  await runCommand(find(name), rest)
+  if (name === undefined) throw new UsageError('no command given', programHelp(entries))
+  if (name === '--help' || name === '-h' || name === 'help') return print(help(rest))
+  const { found, args } = find(argv)
+  if (!('commands' in found)) return runCommand(found, args)
+  if (args.some(arg => arg === '--help' || arg === '-h')) return print(groupHelp(found))
+  throw new UsageError(`${found.name} needs a command`, groupHelp(found))
 }
 
-function help(name: string | undefined): string {
-  return name === undefined ? programHelp(commands) : commandHelp(find(name))
-}
-
-function find(name: string): Command {
-  const found = commands.find(command => command.name === name)
-  if (found) return found
-  const names = commands.map(command => command.name)
-  const meant = nearest(name, names)
-  const hint = meant ? `Did you mean ${meant}?` : `There are: ${names.join(', ')}.`
-  throw new UsageError(`unknown command "${name}"`, hint)
+function help(words: readonly string[]): string {
+  if (words.length === 0) return programHelp(entries)
+  const { found } = find(words)
+  return 'commands' in found ? groupHelp(found) : commandHelp(found)
 }
 
 async function runCommand(command: Command, args: string[]): Promise<void> {
@@ -48,6 +30,7 @@ async function runCommand(command: Command, args: string[]): Promise<void> {
   await command.run({
     values: values as never,
     positionals,
+    json: values.json === true,
     result: (text, value) => print(values.json ? JSON.stringify(value) : text),
     progress: line => {
       if (!values.json) process.stderr.write(`${line}\n`)
