@@ -42,14 +42,13 @@ describe('a connection breaks', () => {
           throw Object.assign(new Error('the connection broke'), { code: 'CONNECTION_CLOSED' })
         },
       })
+      // What was claimed unseen is left to rescue, once its runtime counts as dead.
+      if (verb === 'claim')
+        await database.sql`update millrace.setting set value = 2 where name = 'runtime_lost_seconds'`
       const work = await database.maintain({ wrap: losingAnswers, name: 'unlucky', pulseMs: 50 })
       const jobs = [...(await database.enqueueMany('work', 10)), ...(await database.enqueueMany('work', 10))]
       await work.events.until(({ type }) => type === 'error')
-      // What was claimed unseen is left to rescue, once its runtime counts as dead.
-      if (verb === 'claim') {
-        await database.sql`update millrace.setting set value = 1 where name = 'runtime_lost_seconds'`
-        await work.events.until(({ type }) => type === 'rescued')
-      }
+      if (verb === 'claim') await work.events.until(({ type }) => type === 'rescued')
       await expect.poll(async () => (await database.outcomes()).c, { timeout: 15_000, interval: 50 }).toBe(jobs.length)
       expect(faults).toBeGreaterThan(0)
       await work.stop()

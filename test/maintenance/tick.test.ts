@@ -81,12 +81,14 @@ test('when the budget is over, what is in flight is given up and what was not se
 
 test('many at once, beside a process that stays: every job ends once, and one leads at a time', async () => {
   const database = await freshDatabase()
-  const fn = await startFunctionServer()
+  const ticked = Promise.withResolvers<void>()
+  const fn = await startFunctionServer(() => ticked.promise.then(() => ({})))
   await database.declare([{ name: 'work', target: { url: fn.url, mode: 'sync' } }])
   const work = await database.maintain({ listen: true, inHand: 10 })
   const jobs = await database.enqueueMany('work', 400)
   const run = ticking(database)
-  const summaries = await Promise.all(Array.from({ length: 5 }, () => run({ batch: 20, inHand: 40 })))
+  const onEvent: TickOptions['onEvent'] = ({ type }) => type === 'claimed' && ticked.resolve()
+  const summaries = await Promise.all(Array.from({ length: 5 }, () => run({ batch: 20, inHand: 40, onEvent })))
   await expect.poll(async () => (await database.outcomes()).c, { timeout: 15_000, interval: 20 }).toBe(jobs.length)
   expect(await database.outcomes()).toEqual({ c: jobs.length })
   expect(fn.received.all).toHaveLength(jobs.length)
