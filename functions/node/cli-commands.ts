@@ -1,45 +1,41 @@
 // Every command of the `millrace` program, and how one is found by its words.
 
-import { batchGroup } from './cli-batch.ts'
-import { callbacksCommand } from './cli-callbacks.ts'
 import { type Command, type Group, UsageError } from './cli-command.ts'
-import { cronGroup } from './cli-cron.ts'
-import { dlqGroup } from './cli-dlq.ts'
 import { nearest } from './cli-help.ts'
-import { jobGroup } from './cli-job.ts'
-import { keysCommand } from './cli-keys.ts'
-import { maintainCommand } from './cli-maintain.ts'
-import { migrateCommand } from './cli-migrate.ts'
-import { pgCommand } from './cli-pg.ts'
-import { runtimeGroup } from './cli-runtime.ts'
-import { tickCommand } from './cli-tick.ts'
 
-export const entries: readonly (Command | Group)[] = [
-  migrateCommand,
-  pgCommand,
-  keysCommand,
-  callbacksCommand,
-  maintainCommand,
-  tickCommand,
-  jobGroup,
-  dlqGroup,
-  cronGroup,
-  batchGroup,
-  runtimeGroup,
-]
+type Entry = Command | Group
 
-/** What the first words name, and the words after them. @throws {UsageError} */
-export function find([name = '', ...args]: readonly string[]): { found: Command | Group; args: string[] } {
-  const found = pick(entries, name)
-  const [next, ...rest] = args
-  if (!('commands' in found) || next === undefined || next.startsWith('-')) return { found, args }
-  return { found: pick(found.commands, `${name} ${next}`), args: rest }
+/** Loaded when they are needed: most of a short command's time would go into what it does not use. */
+const LOAD: Readonly<Record<string, () => Promise<Entry>>> = {
+  migrate: async () => (await import('./cli-migrate.ts')).migrateCommand,
+  pg: async () => (await import('./cli-pg.ts')).pgCommand,
+  keys: async () => (await import('./cli-keys.ts')).keysCommand,
+  callbacks: async () => (await import('./cli-callbacks.ts')).callbacksCommand,
+  maintain: async () => (await import('./cli-maintain.ts')).maintainCommand,
+  tick: async () => (await import('./cli-tick.ts')).tickCommand,
+  job: async () => (await import('./cli-job.ts')).jobGroup,
+  dlq: async () => (await import('./cli-dlq.ts')).dlqGroup,
+  cron: async () => (await import('./cli-cron.ts')).cronGroup,
+  batch: async () => (await import('./cli-batch.ts')).batchGroup,
+  runtime: async () => (await import('./cli-runtime.ts')).runtimeGroup,
 }
 
-function pick<Entry extends Command | Group>(among: readonly Entry[], name: string): Entry {
-  const found = among.find(entry => entry.name === name)
-  if (found) return found
-  const names = among.map(entry => entry.name)
+/** All of them, for the program's help. */
+export const allEntries = (): Promise<Entry[]> => Promise.all(Object.values(LOAD).map(load => load()))
+
+/** What the first words name, and the words after them. @throws {UsageError} */
+export async function find([name = '', ...args]: readonly string[]): Promise<{ found: Entry; args: string[] }> {
+  const found = await LOAD[known(name, Object.keys(LOAD))]?.()
+  const [next, ...rest] = args
+  if (!found || !('commands' in found) || next === undefined || next.startsWith('-'))
+    return { found: found as Entry, args }
+  const names = found.commands.map(command => command.name)
+  const meant = known(`${name} ${next}`, names)
+  return { found: found.commands.find(command => command.name === meant) as Command, args: rest }
+}
+
+function known(name: string, names: readonly string[]): string {
+  if (names.includes(name)) return name
   const meant = nearest(name, names)
   const hint = meant ? `Did you mean ${meant}?` : `There are: ${names.join(', ')}.`
   throw new UsageError(`unknown command "${name}"`, hint)

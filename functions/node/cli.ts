@@ -3,24 +3,24 @@
 
 import { parseArgs } from 'node:util'
 import { type Command, type Options, UsageError } from './cli-command.ts'
-import { entries, find } from './cli-commands.ts'
+import { allEntries, find } from './cli-commands.ts'
 import { commandHelp, commonOptions, groupHelp, programHelp } from './cli-help.ts'
 import { packageVersion } from './cli-version.ts'
 
 async function main(argv: readonly string[]): Promise<void> {
   const [name, ...rest] = argv
   if (name === '--version' || name === '-v') return print(packageVersion())
-  if (name === undefined) throw new UsageError('no command given', programHelp(entries))
-  if (name === '--help' || name === '-h' || name === 'help') return print(help(rest))
-  const { found, args } = find(argv)
+  if (name === undefined) throw new UsageError('no command given', programHelp(await allEntries()))
+  if (name === '--help' || name === '-h' || name === 'help') return print(await help(rest))
+  const { found, args } = await find(argv)
   if (!('commands' in found)) return runCommand(found, args)
   if (args.some(arg => arg === '--help' || arg === '-h')) return print(groupHelp(found))
   throw new UsageError(`${found.name} needs a command`, groupHelp(found))
 }
 
-function help(words: readonly string[]): string {
-  if (words.length === 0) return programHelp(entries)
-  const { found } = find(words)
+async function help(words: readonly string[]): Promise<string> {
+  if (words.length === 0) return programHelp(await allEntries())
+  const { found } = await find(words)
   return 'commands' in found ? groupHelp(found) : commandHelp(found)
 }
 
