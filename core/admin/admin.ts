@@ -6,6 +6,7 @@ import { Batches } from './batches.ts'
 import { Calls } from './calls.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { Jobs } from './jobs.ts'
+import { Queues } from './queues.ts'
 import { Runtimes } from './runtimes.ts'
 
 export interface AdminOptions {
@@ -17,6 +18,7 @@ export interface Admin {
   readonly jobs: Jobs
   readonly deadLetters: DeadLetters
   readonly batches: Batches
+  readonly queues: Queues
   readonly schedules: ScheduleEngine
   readonly runtimes: Runtimes
 }
@@ -36,6 +38,7 @@ export function admin(database: Database, { schema }: AdminOptions = {}): Admin 
     jobs: new Jobs(calls),
     deadLetters: new DeadLetters(calls),
     batches: new Batches(calls),
+    queues: new Queues(calls),
     schedules: new ScheduleEngine(toSql(database), { schema }),
     runtimes: new Runtimes(calls),
   }

@@ -77,12 +77,12 @@ export class Batches {
     return (await this.#calls.value(call, [state ?? null, cursor ?? null, limit ?? null])) as Page<Batch>
   }
 
-  get(id: Id): Promise<Batch | undefined> {
+  async get(id: Id): Promise<Batch | undefined> {
     return this.#calls.value('get_batch($1::text::bigint)', [checkId(id)])
   }
 
   /** Stops it; what is done stays done. Answers the batch as it is from now on; undefined: there is none. */
-  cancel(id: Id): Promise<Batch | undefined> {
+  async cancel(id: Id): Promise<Batch | undefined> {
     return this.#calls.value('cancel_batch($1::text::bigint)', [checkId(id)])
   }
 
@@ -97,7 +97,7 @@ export class Batches {
    *
    * @throws {MillraceError} `not_leader`
    */
-  step(id: Id, epoch?: Id): Promise<Batch | undefined> {
+  async step(id: Id, epoch?: Id): Promise<Batch | undefined> {
     const params = [checkId(id), epoch === undefined ? null : checkId(epoch)]
     return this.#calls.value('batch_step($1::text::bigint, $2::text::bigint)', params)
   }

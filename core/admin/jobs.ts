@@ -1,6 +1,5 @@
 // Jobs as operators see them: lists, one with its attempts, retry, cancel, another lane.
 
-import type { Json } from '../json.ts'
 import type { JobView } from '../sql-engine.ts'
 import type { JobState } from '../wire.ts'
 import { type Calls, checkId, type Id, idsLiteral, type Page, type PageOptions } from './calls.ts'
@@ -111,7 +110,7 @@ export class Jobs {
   }
 
   /** One job with its attempts; undefined when there is none (any more). */
-  get(id: Id): Promise<JobDetail | undefined> {
+  async get(id: Id): Promise<JobDetail | undefined> {
     return this.#calls.value('job_detail($1::text::bigint)', [checkId(id)])
   }
 
@@ -133,10 +132,5 @@ export class Jobs {
   async move(ids: readonly Id[], { queue, priority }: Lane): Promise<Moved[]> {
     const call = 'move($1::text::bigint[], $2::text, $3::text::int)'
     return this.#calls.rows(call, [idsLiteral(ids), queue ?? null, priority ?? null])
-  }
-
-  /** The result of a completed job; undefined when there is none. */
-  async result(id: Id): Promise<Json | undefined> {
-    return (await this.get(id))?.result ?? undefined
   }
 }

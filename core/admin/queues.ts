@@ -1,0 +1,41 @@
+// Queues: pause, resume, drain.
+
+import type { Calls } from './calls.ts'
+
+/** What one statement cancels. */
+const CHUNK = 1_000
+
+export class Queues {
+  readonly #calls: Calls
+
+  constructor(calls: Calls) {
+    this.#calls = calls
+  }
+
+  /** Nothing of the queue is claimed from now on; what runs goes on. `by`: who says so, for the record. @throws {MillraceError} `invalid_queue` */
+  async pause(name: string, by?: string): Promise<void> {
+    await this.#calls.value('pause_queue($1::text, $2::text)', [name, by ?? null])
+  }
+
+  /** Answers whether it was paused. */
+  async resume(name: string): Promise<boolean> {
+    return (await this.#calls.value<boolean>('resume_queue($1::text)', [name])) ?? false
+  }
+
+  /**
+   * Cancels all jobs of the queue that do not run, in chunks of 1000, each a transaction unless the caller's is one. Answers
+   * how many. Pause the queue first, or what is enqueued meanwhile is cancelled too.
+   */
+  async drain(name: string, reason = 'drained'): Promise<number> {
+    let cancelled = 0
+    for (let more = true; more; ) {
+      const [done] = await this.#calls.rows<{ cancelled: number; more: boolean }>(
+        'drain_queue($1::text, $2::text::int, $3::text)',
+        [name, CHUNK, reason],
+      )
+      cancelled += done?.cancelled ?? 0
+      more = done?.more ?? false
+    }
+    return cancelled
+  }
+}
