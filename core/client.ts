@@ -113,7 +113,7 @@ export function createClient({ schema = 'millrace' }: ClientOptions = {}): Clien
     },
     async enqueueUnique(tx, kind, args, options) {
       const sql = toSql(tx)
-      const { text, values } = statementForUnique(schema, await toRow(job(kind, args, options)))
+      const { text, values } = statementForUnique(schema, [await toRow(job(kind, args, options))])
       const [enqueued] = await rows<Enqueued>(sql, text, values)
       return enqueued as Enqueued
     },

@@ -51,10 +51,10 @@ export const statementForMany = (schema: string, rows: readonly JobRow[]): State
   values: [jobsJson(rows)],
 })
 
-/** As {@link statementForOne}; besides the id, tells what became of the job. */
-export const statementForUnique = (schema: string, row: JobRow): Statement => ({
-  text: `select id::text as id, existing, replaced from ${quoteIdentifier(schema)}.enqueue_jobs($1::text::jsonb)`,
-  values: [jobsJson([row])],
+/** As {@link statementForMany}; besides the ids, tells what became of the jobs. */
+export const statementForUnique = (schema: string, rows: readonly JobRow[]): Statement => ({
+  text: `select id::text as id, existing, replaced from ${quoteIdentifier(schema)}.enqueue_jobs($1::text::jsonb) with ordinality as job(id, existing, replaced, n) order by n`,
+  values: [jobsJson(rows)],
 })
 
 const text = (value: number | null): string | null => (value === null ? null : String(value))
