@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 
@@ -11,6 +12,8 @@ const program = fileURLToPath(new URL('../../functions/node/cli.ts', import.meta
 export interface CliOptions {
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
+  /** Goes away after the first line of output, as `| head -1` does. */
+  readonly firstLineOnly?: boolean
 }
 
 function spawnCli(args: readonly string[], { cwd, env }: CliOptions = {}): ChildProcess {
@@ -26,9 +29,20 @@ function spawnCli(args: readonly string[], { cwd, env }: CliOptions = {}): Child
 export async function runCli(args: readonly string[], options?: CliOptions) {
   const child = spawnCli(args, options)
   const closed = once(child, 'close')
-  const [stdout, stderr] = await Promise.all([text(child.stdout as never), text(child.stderr as never)])
+  const output = options?.firstLineOnly ? firstLine(child.stdout as Readable) : text(child.stdout as never)
+  const [stdout, stderr] = await Promise.all([output, text(child.stderr as never)])
   const [status] = (await closed) as [number | null]
   return { status, stdout, stderr }
+}
+
+async function firstLine(output: Readable): Promise<string> {
+  let seen = ''
+  for await (const chunk of output) {
+    seen += chunk
+    // Leaving the loop closes the pipe.
+    if (seen.includes('\n')) break
+  }
+  return seen.slice(0, seen.indexOf('\n'))
 }
 
 /** Starts a command that stays, and resolves with its first line of output. */
