@@ -75,9 +75,14 @@ begin
   insert into millrace.claim_log (lane, n, runtime, last_xid, last_id, slot, prev, cur, ids, attempts, span)
   select of_lane, coalesce(c.n, 0) + 1, 0, batch.last_xid, batch.last_id, in_slot, c.prev, c.cur, '{}', '{}', 'empty'
   where passed > 0 or opened;
-  select count(*) filter (where e.fresh) into cancelled from millrace.close(
-    array_fill(in_segment, array[passed]), coalesce(batch.ids, '{}'), coalesce(batch.attempts, '{}'), array_fill('cancel'::text, array[passed]),
-    (select jsonb_agg(jsonb_build_object('error', jsonb_build_object('code', 'cancelled', 'message', coalesce(reason, 'cancelled')))) from unnest(batch.ids))) e;
+  select coalesce(array_agg(u.id), '{}') as ids, coalesce(array_agg(u.attempt), '{}') as attempts,
+    array_fill(in_segment, array[count(*)::int]) as segments, array_fill('cancel'::text, array[count(*)::int]) as outcomes,
+    jsonb_agg(jsonb_build_object('error', jsonb_build_object('code', 'cancelled', 'message', coalesce(reason, 'cancelled')))) as details
+  into batch
+  from unnest(batch.ids, batch.attempts) u(id, attempt)
+  where not exists (select from millrace.carried d where d.id = u.id and d.attempt = u.attempt); -- those have been claimed
+  select count(*) filter (where e.fresh) into cancelled
+  from millrace.close(batch.segments, batch.ids, batch.attempts, batch.outcomes, batch.details) e;
 end $$;
 
 create function millrace.queue_before() returns trigger language plpgsql as $$

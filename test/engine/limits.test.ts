@@ -16,7 +16,7 @@ import {
   released,
   useEngine,
 } from '../support/engine-database.ts'
-import { openIn, setQueue, wait } from '../support/queues.ts'
+import { openIn, prune, setQueue, wait } from '../support/queues.ts'
 
 const database = useEngine()
 const mails = { queue: 'mails' }
@@ -177,15 +177,9 @@ describe('a limit on open attempts', () => {
     await enqueue(database.sql, 8, mails)
     const jobs = await claimAll(database)
     await closeAll(jobs.slice(0, 1))
-    await database.sql`insert into millrace.segment (number) values (1)`
     const more = await claimAll(database)
     expect(more).toHaveLength(1)
-    await database.sql`update millrace.setting set value = 0 where name = 'retention_seconds'`
-    // What is left to claim goes to the newest segment, so that the old one can be emptied.
-    await database.sql`update millrace.segment set drained = number = 0`
-    const pruned = await database.sql`select millrace.prune() as done`
-    await database.sql`update millrace.setting set value = 86400 where name = 'retention_seconds'`
-    expect(only([...pruned]).done).toMatchObject({ segment: 0 })
+    await prune(database)
     expect(await open()).toBe(3)
     expect(await count()).toBe(0)
     await closeAll([...jobs.slice(1), ...more])
@@ -195,11 +189,7 @@ describe('a limit on open attempts', () => {
   it('that is set when attempts were carried counts those too', async () => {
     await enqueue(database.sql, 4, mails)
     const jobs = await claimAll(database, 2)
-    await database.sql`insert into millrace.segment (number) values (1)`
-    await database.sql`update millrace.setting set value = 0 where name = 'retention_seconds'`
-    await database.sql`update millrace.segment set drained = number = 0`
-    await database.sql`select millrace.prune()`
-    await database.sql`update millrace.setting set value = 86400 where name = 'retention_seconds'`
+    await prune(database)
     await setQueue(database.sql, 'mails', { max_running: 3 })
     expect(await count()).toBe(1)
     await closeAll(jobs)

@@ -13,7 +13,7 @@ import {
   useEngine,
   view,
 } from '../support/engine-database.ts'
-import { setQueue } from '../support/queues.ts'
+import { prune, setQueue } from '../support/queues.ts'
 
 const database = useEngine()
 const mails = { queue: 'mails' }
@@ -125,6 +125,14 @@ describe('draining', () => {
     expect(cancelled).toBe(26)
     expect(chunks).toBeLessThan(6)
     expect(await claimAll(database)).toEqual([])
+  })
+
+  it('leaves alone what runs and was carried into another segment', async () => {
+    await enqueue(database.sql, 4, mails)
+    const [job] = await claimAll(database, 1)
+    await prune(database)
+    expect(await drain('mails')).toEqual({ cancelled: 3, more: false })
+    expect(await view(database, job?.id as string)).toMatchObject({ state: 'running' })
   })
 
   it('leaves alone what another transaction has not committed yet', async () => {

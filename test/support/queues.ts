@@ -45,3 +45,16 @@ export async function waitForKeys({ sql }: EngineDatabase, seconds: number): Pro
     update millrace.rate_bucket
     set free_at = free_at - make_interval(secs => ${seconds}), next_at = next_at - make_interval(secs => ${seconds})`
 }
+
+/** Seals the first segment and empties it: what is open in it is carried. */
+export async function prune({ sql }: EngineDatabase): Promise<void> {
+  await sql`insert into millrace.segment (number) values (1)`
+  await sql`update millrace.setting set value = 0 where name like '%retention_seconds'`
+  // Prune carries what is unclaimed, too, should it ever be called too early.
+  await sql`update millrace.segment set drained = number = 0`
+  const rows = await sql`select millrace.prune() ->> 'segment' as segment`
+  await sql`
+    update millrace.setting set value = case name when 'retention_seconds' then 86400 when 'failed_retention_seconds' then 259200 else 2592000 end
+    where name like '%retention_seconds'`
+  if (rows[0]?.segment !== '0') throw new Error('Nothing was pruned')
+}
