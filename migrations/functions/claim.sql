@@ -60,25 +60,21 @@ begin
         end if;
         return query
         with batch as materialized (
-          select j.*, not place.withdrawn or not (
-            exists (select from millrace.outcome_log o where o.slot = place.slot and o.id = j.id and o.attempt = j.attempt)
-            or exists (select from millrace.carried c where c.id = j.id and c.attempt = j.attempt)) as open
-          from millrace.window_of(place.slot, place.lane, prev, cur, last_xid, last_id, room) j
+          select * from millrace.window_of(place.slot, place.lane, prev, cur, last_xid, last_id, room)
         ), total as (
-          select count(*) as jobs, coalesce(array_agg(id) filter (where open), '{}') as ids,
-            coalesce(array_agg(attempt) filter (where open), '{}') as attempts,
-            coalesce(int8range(min(id) filter (where open), max(id) filter (where open), '[]'), 'empty') as span
-          from batch
+          select coalesce(array_agg(id), '{}') as ids, coalesce(array_agg(attempt), '{}') as attempts,
+            coalesce(int8range(min(id), max(id), '[]'), 'empty') as span
+          from batch where not place.withdrawn or millrace.claimable(place.slot, id, attempt)
         ), claimed as (
           insert into millrace.claim_log (lane, n, runtime, last_xid, last_id, slot, prev, cur, ids, attempts, span)
           select place.lane, coalesce(newest.n, 0) + 1, claim.runtime, edge.xid, edge.id, place.slot, prev, cur, t.ids, t.attempts, t.span
           from total t
           left join (select xid, id from batch offset room - 1) edge on true -- none when the window is used up
-          where t.jobs > 0
+          where exists (select from batch)
         )
         select place.segment, b.id, b.attempt, b.max_attempts, b.kind, place.queue, place.priority,
           b.payload::text, b.metadata::text, b.progress::text, b.enqueued_at
-        from batch b where b.open;
+        from batch b where not place.withdrawn or millrace.claimable(place.slot, b.id, b.attempt);
         get diagnostics got = row_count;
         -- That, or all of the batch was withdrawn.
         exit when got > 0 or place.withdrawn and exists (
@@ -119,14 +115,17 @@ create function millrace.places(except_queues jsonb) returns table (
   lane bigint, queue text, priority smallint, segment bigint, slot smallint, limited boolean, withdrawn boolean, aged boolean
 ) language plpgsql as $$
 #variable_conflict use_column
+declare
+  seed bigint := random() * 1e18;
 begin
   return query
   select l.id, l.queue, l.priority, s.number, (s.number % 8)::smallint, l.limited,
     exists (select from millrace.withdrawn w where w.segment = s.number), visit.aged
   from (
     select l.id, l.queue, l.priority, q.max_running is not null or q.rate is not null as limited,
-      -- Who draws the least goes first; the lanes of a queue share its weight.
-      -ln(1 - random()) * count(*) over (partition by l.queue, l.priority) / coalesce(q.weight, 1) as turn,
+      -- Which queue draws the least goes first, with all of its lanes: its share is the same, however many have work.
+      -ln(((hashtextextended(l.queue, seed) & 4503599627370495) + 1) / 4503599627370497.0::float8) / coalesce(q.weight, 1) as turn,
+      hashint8extended(l.id, seed) as turn_in_queue,
       -- A lane whose head has waited for long is looked at as if it were of a better priority, and again as what it is.
       greatest(1, l.priority - coalesce(floor(extract(epoch from now() - h.waiting_since)
         / nullif((select value from millrace.setting where name = 'aging_seconds'), 0)), 0)) as aged_rank
@@ -135,10 +134,18 @@ begin
     left join millrace.lane_head h on h.lane = l.id
     where q.paused_at is null and (except_queues is null or not except_queues ? l.queue)
   ) l
-  cross join lateral (select l.priority as rank, false as aged union all select l.aged_rank, true where l.aged_rank < l.priority) visit
+  cross join (values (false), (true)) visit (aged)
   cross join millrace.segment s
-  where not s.drained
-  order by visit.rank, visit.aged desc, l.turn, l.id, s.number;
+  where not s.drained and (not visit.aged or l.aged_rank < l.priority)
+  order by case when visit.aged then l.aged_rank else l.priority end, visit.aged desc, l.turn, l.turn_in_queue, l.id, s.number;
+end $$;
+
+-- Whether an attempt that no claim has passed is there to be claimed: neither ended nor claimed in an earlier segment. A
+-- function of its own, so that claim need not prepare the look for every batch.
+create function millrace.claimable(slot smallint, id bigint, attempt int) returns boolean language plpgsql stable as $$
+begin
+  return not exists (select from millrace.outcome_log o where o.slot = claimable.slot and o.id = claimable.id and o.attempt = claimable.attempt)
+    and not exists (select from millrace.carried c where c.id = claimable.id and c.attempt = claimable.attempt);
 end $$;
 
 -- What is visible of other transactions. A snapshot does not list its own transaction as in progress; here it has to be,

@@ -88,7 +88,7 @@ test.each([
   expect(await state(was.parked)).toBe('completed')
   // The dispatchers of then are not here: what they held is retried.
   await there`update millrace.runtime set lost_at = now() - interval '1 second' where name = 'before'`
-  await there`select millrace.rescue_lost(100)`
+  await engine.rescue(100)
   expect(await state(was.running)).toBe('retryable')
   await there`update millrace.deferred set run_at = now()`
   await engine.promote(100)
