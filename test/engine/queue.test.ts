@@ -194,6 +194,19 @@ describe('queues of one priority', () => {
     expect((count.get('heavy') ?? 0) + (count.get('light') ?? 0)).toBe(300)
   })
 
+  it('share by weight, however few of their lanes have work', async () => {
+    await setQueue(database.sql, 'sharded', { shards: 8 })
+    for (let n = 0; n < 60; n++)
+      await database.sql`
+        select millrace.enqueue('resize', queue => 'sharded', ordering_key => 'a'), millrace.enqueue('resize', queue => 'b')
+        from generate_series(1, 5)`
+    for (const ordering_key of ['b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'])
+      await database.sql`select millrace.enqueue('resize', queue => 'sharded', ordering_key => ${ordering_key})`
+    const count = await shares(300)
+    expect(count.get('sharded')).toBeGreaterThan(100)
+    expect(count.get('sharded')).toBeLessThan(200)
+  })
+
   it('share alike without weights', async () => {
     for (const queue of ['a', 'b']) await enqueue(database.sql, 300, { queue })
     const count = await shares(300)
