@@ -14,6 +14,7 @@ const LOAD: Readonly<Record<string, () => Promise<Entry>>> = {
   maintain: async () => (await import('./cli-maintain.ts')).maintainCommand,
   tick: async () => (await import('./cli-tick.ts')).tickCommand,
   job: async () => (await import('./cli-job.ts')).jobGroup,
+  queue: async () => (await import('./cli-queue.ts')).queueGroup,
   dlq: async () => (await import('./cli-dlq.ts')).dlqGroup,
   cron: async () => (await import('./cli-cron.ts')).cronGroup,
   batch: async () => (await import('./cli-batch.ts')).batchGroup,
