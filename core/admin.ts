@@ -32,4 +32,5 @@ export type {
   RetryProblem,
 } from './admin/jobs.ts'
 export type { LeaderView, RuntimeView } from './admin/runtimes.ts'
+export type { Counts, KindStats, QueueStats } from './admin/stats.ts'
 export type { ScheduleView } from './schedule-engine.ts'

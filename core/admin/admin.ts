@@ -6,6 +6,7 @@ import { Batches } from './batches.ts'
 import { Calls } from './calls.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { Jobs } from './jobs.ts'
+import { Kinds } from './kinds.ts'
 import { Queues } from './queues.ts'
 import { Runtimes } from './runtimes.ts'
 
@@ -19,6 +20,7 @@ export interface Admin {
   readonly deadLetters: DeadLetters
   readonly batches: Batches
   readonly queues: Queues
+  readonly kinds: Kinds
   readonly schedules: ScheduleEngine
   readonly runtimes: Runtimes
 }
@@ -39,6 +41,7 @@ export function admin(database: Database, { schema }: AdminOptions = {}): Admin 
     deadLetters: new DeadLetters(calls),
     batches: new Batches(calls),
     queues: new Queues(calls),
+    kinds: new Kinds(calls),
     schedules: new ScheduleEngine(toSql(database), { schema }),
     runtimes: new Runtimes(calls),
   }

@@ -1,6 +1,7 @@
-// Queues: pause, resume, drain.
+// Queues: how they stand, pause, resume, drain.
 
 import type { Calls } from './calls.ts'
+import type { QueueStats } from './stats.ts'
 
 /** What one statement cancels. */
 const CHUNK = 1_000
@@ -10,6 +11,11 @@ export class Queues {
 
   constructor(calls: Calls) {
     this.#calls = calls
+  }
+
+  /** All of them, by name, at a bounded cost. */
+  async list(): Promise<QueueStats[]> {
+    return this.#calls.rows('queue_stats()')
   }
 
   /** Nothing of the queue is claimed from now on; what runs goes on. `by`: who says so, for the record. @throws {MillraceError} `invalid_queue` */

@@ -12,6 +12,7 @@ import { batches as chore } from '../../core/maintenance/batches.ts'
 import { MaintenanceEngine } from '../../core/maintenance-engine.ts'
 import { idsOf, useAdmin } from '../support/admin.ts'
 import { claim, claimAll, close, completed, enqueue, fatal, ref, running, view } from '../support/engine-database.ts'
+import { startMaintenance } from '../support/maintenance.ts'
 
 const database = useAdmin()
 const batches = () => database.admin.batches
@@ -269,6 +270,17 @@ describe('the leader', () => {
     expect(events).toEqual([{ type: 'batch', batch: cancel.id, changed: 0, refused: 0 }])
     expect(await run()).toEqual({ did: 1, more: false })
     expect(events.at(-1)).toEqual({ type: 'batch', batch: retry.id, changed: 150, refused: 0 })
+  })
+
+  it('begins as soon as a batch is submitted', async () => {
+    await failedJobs(5)
+    await database.admin.queues.pause('default')
+    const { events, stop } = await startMaintenance(database.url, { listen: true })
+    onTestFinished(() => stop())
+    await events.first({ type: 'asleep' })
+    const { id } = await submit('retry', { all: true })
+    expect(await events.first({ type: 'batch' })).toMatchObject({ batch: id, changed: 5, refused: 0 })
+    expect(await batches().get(id)).toMatchObject({ state: 'completed' })
   })
 
   it('that was deposed is refused', async () => {

@@ -29,6 +29,20 @@ it('pauses a queue, resumes it, and drains it of what does not run', async () =>
   await expect(queues.pause('')).rejects.toMatchObject({ code: 'invalid_queue' })
 })
 
+it('tells how queues and kinds stand', async () => {
+  await running(database, { queue: 'mails' }, 'letter')
+  await enqueue(database.sql, 3, { queue: 'mails' })
+  const { queues, kinds } = database.admin
+  await queues.pause('mails', 'ann')
+  expect((await queues.list()).find(({ queue }) => queue === 'mails')).toMatchObject({
+    ...{ available: 3, running: 1, paused_by: 'ann', lag_seconds: expect.any(Number), estimated: [] },
+  })
+  expect(await kinds.list()).toMatchObject([
+    { kind: 'letter', running: 1, available: 0 },
+    { kind: 'resize', running: 0, available: 3 },
+  ])
+})
+
 it('cancels and retries by ids, and tells what is in the way', async () => {
   const { jobs } = database.admin
   const job = await running(database)
