@@ -39,6 +39,15 @@ begin
     done := done || found.cancelled;
     open := found.again;
   end loop;
+  -- Those in an emptied slot without a segment, into which a transaction with an old snapshot wrote them (see prune).
+  with late as (
+    insert into millrace.outcome_log (id, attempt, slot, state, error)
+    select n.id, n.attempt, n.slot, 'x', jsonb_build_object('code', 'cancelled', 'message', coalesce(reason, 'cancelled'))
+    from unnest(ids) u cross join lateral millrace.newest(u) n
+    where n.state = 'available' and n.slot not in (select (s.number % 8)::smallint from millrace.segment s)
+    on conflict do nothing returning id
+  )
+  select done || coalesce(array_agg(id), '{}') into done from late;
   return query
   select u.id, millrace.job_state(u.id), u.id = any (done)
   from (select distinct u as id from unnest(ids) u) u

@@ -1,6 +1,7 @@
 -- Empties the slot of the oldest segment whose retention is over, by TRUNCATE, whatever snapshots others hold. What is still
 -- open in it is carried into the newest segment, finished jobs that are to be kept for longer go into the archive. Answers
--- {segment, carried, archived}, null when there is nothing to do. A transaction that has written to the slot, or has a
+-- {segment, carried, archived}, or {segment, forwarded} as long as unclaimed jobs have to be brought forward before, null when
+-- there is nothing to do. A transaction that has written to the slot, or has a
 -- lock on it, is waited for only briefly (SQLSTATE 55P03, nothing changed).
 --
 -- No transaction can write to an emptied slot and be lost: one that still believes in the old segment writes rows which the
@@ -14,6 +15,7 @@ declare
   logs text;
   open record;
   keys text[];
+  holders bigint[];
   moved int := 0;
   kept int;
 begin
@@ -22,10 +24,15 @@ begin
   if old.slot is null then
     return null;
   end if;
+  if not old.drained then
+    moved := millrace.bring_forward(old.number);
+    return case when moved > 0 then jsonb_build_object('segment', old.number, 'forwarded', moved) end;
+  end if;
   logs := (select string_agg(format('millrace.%s_log_%s', log, old.slot), ', ') from unnest(array['job', 'claim', 'outcome', 'park', 'limit']) log);
   -- The long part, in nobody's way.
   select array_agg(id) as ids, array_agg(attempt) as attempts into open from millrace.stragglers(old.slot);
-  keys := array(select u.key from millrace.unique_lock u where exists (select from millrace.job_log j where j.slot = old.slot and j.id = u.job));
+  select array_agg(u.key), array_agg(u.job) into keys, holders
+  from millrace.unique_lock u where exists (select from millrace.job_log j where j.slot = old.slot and j.id = u.job);
   kept := millrace.keep(old.slot);
 
   perform pg_advisory_xact_lock(7261, 0);
@@ -48,23 +55,43 @@ begin
   delete from millrace.withdrawn where segment = old.number;
   delete from millrace.carried where segment = old.number;
   delete from millrace.unique_lock u where u.key in (
-    select l.key from millrace.unique_lock l where l.key = any (keys) and not millrace.key_counts(l) for update skip locked);
+    select l.key from millrace.unique_lock l
+    -- Of that holder still: one that took the key over during this statement is not seen by it, as a job.
+    where (l.key, l.job) in (select * from unnest(keys, holders)) and not millrace.key_counts(l) for update skip locked);
   return jsonb_build_object('segment', old.number, 'carried', moved, 'archived', kept);
 end $$;
 
--- What prune would empty: the oldest segment that was sealed for as long as finished jobs are kept, and in which nothing is
--- left to be claimed; else a slot without a segment into which somebody wrote late. A row of nulls: nothing.
-create function millrace.prunable(out number bigint, out slot smallint) language sql stable as $$
-  select number, slot from (
-    select s.number, (s.number % 8)::smallint as slot
+-- What prune would empty: the oldest segment that was sealed for as long as finished jobs are kept, when nothing is left to be
+-- claimed in it; else a slot without a segment into which somebody wrote late. A row of nulls: nothing.
+create function millrace.prunable(out number bigint, out slot smallint, out drained boolean) language sql stable as $$
+  select number, slot, drained from (
+    select s.number, (s.number % 8)::smallint as slot, s.drained
     from millrace.segment s join millrace.segment next on next.number = (select min(n.number) from millrace.segment n where n.number > s.number)
-    where s.drained and next.opened_at <= now() - make_interval(secs => (select value from millrace.setting where name = 'retention_seconds'))
+    where next.opened_at <= now() - make_interval(secs => (select value from millrace.setting where name = 'retention_seconds'))
     union all
-    select null, late::smallint from generate_series(0, 7) late
+    select null, late::smallint, true from generate_series(0, 7) late
     where late not in (select s.number % 8 from millrace.segment s) and not millrace.slot_is_free(late::smallint)
-  ) old (number, slot)
+  ) old (number, slot, drained)
   order by number limit 1
 $$;
+
+-- Moves unclaimed jobs of a segment that has outlived its retention, some thousands at a time, to the end of the newest one,
+-- each as if a dispatcher had handed it back: a queue that is paused or far behind does not keep everybody's history. Answers
+-- how many.
+create function millrace.bring_forward(segment bigint, most int default 5000) returns int language plpgsql as $$
+#variable_conflict use_column
+declare
+  porter bigint := millrace.runtime_start('prune');
+  found record;
+begin
+  select array_agg(c.segment) as segments, array_agg(c.id) as ids, array_agg(c.attempt) as attempts into found
+  from millrace.claim(porter, most, null, bring_forward.segment) c;
+  if found.ids is not null then
+    perform millrace.close(found.segments, found.ids, found.attempts, array_fill('release'::text, array[cardinality(found.ids)]));
+  end if;
+  delete from millrace.runtime r where r.id = porter;
+  return coalesce(cardinality(found.ids), 0);
+end $$;
 
 -- Puts into the archive what ended in a slot and is to be kept for longer than its segment; only jobs among `ids`, if given.
 create function millrace.keep(in_slot smallint, ids bigint[] default null) returns int language plpgsql as $$

@@ -80,6 +80,7 @@ create function millrace.orphans(dead bigint[]) returns table (segment bigint, i
   from millrace.segment s
   join millrace.claim_log c on c.slot = (s.number % 8)::smallint and c.runtime = any (dead)
   cross join lateral unnest(c.ids, c.attempts) as u(id, attempt)
+  join millrace.job_log j on j.slot = c.slot and j.id = u.id and j.attempt = u.attempt -- else it was moved elsewhere (see attach)
   where not exists (select from millrace.outcome_log o where o.slot = c.slot and o.id = u.id and o.attempt = u.attempt)
     and not exists (select from millrace.attempt_state a where a.id = u.id and a.attempt = u.attempt)
     and not exists (select from millrace.park_log p where p.slot = c.slot and p.span @> u.id

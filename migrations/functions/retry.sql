@@ -9,6 +9,10 @@ declare
   n record;
   slot smallint := millrace.current_slot();
 begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    -- It would not see the attempt that another one has made a moment ago, and make the same once more.
+    raise exception 'millrace: retry needs a transaction in read committed' using errcode = 'object_not_in_prerequisite_state';
+  end if;
   perform millrace.hold_segments();
   for id in select distinct u from unnest(ids) u where u is not null order by u loop
     perform pg_advisory_xact_lock(hashtextextended('retry', id)); -- two of us would both make the next attempt
@@ -27,6 +31,12 @@ begin
       problem := 'unique_conflict';
     else
       delete from millrace.dead_letter d where d.id = n.id;
+      if n.place = 'dead_letter' and not found then -- purged a moment ago
+        problem := 'not_found';
+        state := millrace.job_state(id);
+        return next;
+        continue;
+      end if;
       with again as (
         select n.id, n.lane, n.enqueued_at, n.attempt + 1 as attempt, n.attempt + coalesce(k.max_attempts, s.value) as max_attempts, n.kind,
           n.payload, n.tags, n.metadata, n.progress, case when n.place = 'dead_letter' then n.errors else coalesce(

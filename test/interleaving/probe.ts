@@ -43,6 +43,7 @@ create table probe.claimed (id bigint, attempt int, phase text);
 create table probe.ended (id bigint, attempt int, slot smallint, state "char", phase text);
 -- Committed answers of retry and replace, which let a job go on after an end.
 create table probe.revived (id bigint);
+create table probe.cancelled (id bigint);
 
 create function probe.note_came() returns trigger language plpgsql as $$
 begin
@@ -77,7 +78,7 @@ create function probe.restore() returns void language plpgsql set session_replic
 begin
   ${each(table => `delete from millrace.${table};`)}
   ${each(table => `insert into millrace.${table} overriding system value select * from saved.${table};`)}
-  truncate probe.came, probe.claimed, probe.ended, probe.revived;
+  truncate probe.came, probe.claimed, probe.ended, probe.revived, probe.cancelled;
   insert into probe.came select * from saved.came;
   insert into probe.claimed select * from saved.claimed;
   insert into probe.ended select * from saved.ended;
@@ -172,6 +173,9 @@ begin
   select format('job %s went on to attempt %s after attempt %s had ended for good (%s)', n.id, n.attempt, e.attempt, e.state)
   from probe.ended e join newest n on n.id = e.id and n.attempt > e.attempt
   where e.state in ('c', 'f', 'x') and e.id not in (select id from probe.revived)
+  union all
+  select format('job %s was said to be cancelled', c.id) from probe.cancelled c
+  where not exists (select from probe.ended e where e.id = c.id and e.state = 'x')
   union all
   select format('job %s ended as %s but is %s', n.id, n.state, millrace.job_state(n.id))
   from newest n where states and n.state in ('c', 'f', 'x') and millrace.job_state(n.id) <> millrace.end_name(n.state);

@@ -17,9 +17,23 @@ export interface Part {
 
 export interface Arena {
   readonly world: World
-  readonly sql: postgres.Sql
+  readonly url: string
+  /** A session that is nobody else's. */
+  readonly referee: postgres.Sql
+  /** Back to the world. */
+  restore(): Promise<void>
+  /** What is wrong now, and once everything has run to its end. */
+  judge(promised?: Promised): Promise<string[]>
   /** Plays one order of the parts' steps; answers what is wrong, with the schedule, or undefined. */
   game(parts: readonly Part[], order: readonly number[]): Promise<string | undefined>
+}
+
+/** What committed answers have promised, by job. */
+export interface Promised {
+  /** These may go on after an end. */
+  readonly revived?: readonly string[]
+  /** These are cancelled. */
+  readonly cancelled?: readonly string[]
 }
 
 interface Session {
@@ -52,11 +66,17 @@ export function useArena(players: number, prepare?: (sql: postgres.Sql) => Promi
     await Promise.all(sessions.map(({ client }) => client.end({ timeout: 1 })))
   })
 
-  const game = async (parts: readonly Part[], order: readonly number[]): Promise<string | undefined> => {
-    const [observer, referee, ...free] = sessions as [Session, Session, ...Session[]]
+  const restore = async () => {
     played += 1
-    if (played % VACATE_EVERY === 0) await referee.client.unsafe('call probe.vacate()')
-    await referee.client.unsafe('select probe.restore()')
+    const { client } = sessions[1] as Session
+    if (played % VACATE_EVERY === 0) await client.unsafe('call probe.vacate()')
+    await client.unsafe('select probe.restore()')
+  }
+  const judge = (promised: Promised = {}, rescues = true) =>
+    verdict((sessions[1] as Session).client, promised, world as World, rescues)
+  const game = async (parts: readonly Part[], order: readonly number[]): Promise<string | undefined> => {
+    const [observer, , ...free] = sessions as [Session, Session, ...Session[]]
+    await restore()
     const log: string[] = []
     const told = await play(
       parts.map((part, n) => player(part, n, free[n] as Session, world as World)),
@@ -64,19 +84,25 @@ export function useArena(players: number, prepare?: (sql: postgres.Sql) => Promi
       observer.client,
       log,
     )
-    const problems = [
-      ...surprises(parts, told),
-      ...(await judge(referee.client, parts, told, world as World, played % RESCUE_EVERY === 0)),
-    ]
+    const promised = {
+      revived: promises(parts, told, verb => verb.revives),
+      cancelled: promises(parts, told, verb => verb.cancels),
+    }
+    const problems = [...surprises(parts, told), ...(await judge(promised, played % RESCUE_EVERY === 0))]
     return problems.length === 0 ? undefined : report(parts, log, told, problems)
   }
   return {
     game,
+    restore,
+    judge,
+    get referee() {
+      return (sessions[1] as Session).client
+    },
     get world() {
       return world as World
     },
-    get sql() {
-      return database.sql
+    get url() {
+      return database.url
     },
   }
 }
@@ -117,19 +143,20 @@ function* surprises(parts: readonly Part[], told: readonly Told[]): Generator<st
   }
 }
 
+const promises = (parts: readonly Part[], told: readonly Told[], which: (verb: Verb) => Verb['revives']): string[] =>
+  told.flatMap(({ rows, committed }, n) =>
+    committed ? (rows ?? []).flatMap(row => which((parts[n] as Part).verb)?.(row) ?? []) : [],
+  )
+
 /** What the tables say, at once and after everything has run to its end. */
-async function judge(
+async function verdict(
   referee: postgres.Sql,
-  parts: readonly Part[],
-  told: readonly Told[],
+  { revived = [], cancelled = [] }: Promised,
   world: World,
   rescues: boolean,
 ): Promise<string[]> {
-  const revived = told.flatMap(({ rows, committed }, n) =>
-    committed ? (rows ?? []).flatMap(row => parts[n]?.verb.revives?.(row) ?? []) : [],
-  )
-  if (revived.length > 0)
-    await referee.unsafe(`insert into probe.revived values ${revived.map(id => `(${id})`).join(',')}`)
+  for (const [table, ids] of Object.entries({ revived, cancelled }))
+    if (ids.length > 0) await referee.unsafe(`insert into probe.${table} values ${ids.map(id => `(${id})`).join(',')}`)
   const now = await referee<{ problem: string }[]>`select problem from probe.problems_now() problem`
   await referee.unsafe(`call probe.drain(${world.drainer}, ${rescues})`)
   const after = await referee<{ problem: string }[]>`select problem from probe.problems(${rescues}) problem`

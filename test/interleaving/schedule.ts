@@ -27,12 +27,12 @@ export type Step = 'begin' | 'statement' | 'end'
 export const STEPS: readonly Step[] = ['begin', 'statement', 'end']
 
 /** All orders of the steps of `players` players, each as the numbers of the players whose turn it is. */
-export function orders(players: number): number[][] {
-  const grow = (left: readonly number[]): number[][] =>
-    left.every(n => n === 0)
-      ? [[]]
-      : left.flatMap((n, who) => (n === 0 ? [] : grow(left.with(who, n - 1)).map(rest => [who, ...rest])))
-  return grow(Array.from({ length: players }, () => STEPS.length))
+export const orders = (players: number): number[][] => merges(Array.from({ length: players }, () => STEPS.length))
+
+/** All ways to deal the turns, of which each player has so many. */
+export function merges(left: readonly number[]): number[][] {
+  if (left.every(n => n === 0)) return [[]]
+  return left.flatMap((n, who) => (n === 0 ? [] : merges(left.with(who, n - 1)).map(rest => [who, ...rest])))
 }
 
 interface Track {

@@ -11,6 +11,8 @@ export interface Verb {
   readonly leaders?: true
   /** The jobs which, by this committed answer, may go on after an end. */
   revives?(row: Record<string, unknown>): string | undefined
+  /** The jobs which, by this committed answer, are cancelled. */
+  cancels?(row: Record<string, unknown>): string | undefined
   /** SQLSTATEs and constraints with which it may be refused in a race, having changed nothing. */
   readonly refused: readonly string[]
 }
@@ -86,6 +88,7 @@ export const VERBS: readonly Verb[] = [
     callers: true,
     refused: [BUSY],
     statement: world => `select * from millrace.cancel(${array(allIds(world), 'bigint')})`,
+    cancels: row => (row.cancelled === true ? String(row.id) : undefined),
   },
   { name: 'rescue', refused: [BUSY], statement: () => 'select * from millrace.rescue(100)' },
   { name: 'promote', refused: [], statement: () => 'select * from millrace.promote(100)' },
