@@ -6,7 +6,9 @@
 --
 -- A lane's cursor is its newest claim_log row. Its window is what is visible in `cur` but not in `prev` (see window_of).
 -- When a window is used up the next one opens from `cur` to now. So a transaction that stays open delays only its own jobs.
-create function millrace.claim(runtime bigint, max_jobs int, except_queues jsonb default null)
+--
+-- `only_segment`: looks there only, whether the queue is paused or limited or not (see bring_forward).
+create function millrace.claim(runtime bigint, max_jobs int, except_queues jsonb default null, only_segment bigint default null)
 returns table (
   segment bigint, id bigint, attempt int, max_attempts int, kind text, queue text, priority smallint,
   args text, metadata text, progress text, enqueued_at timestamptz
@@ -30,7 +32,7 @@ begin
     perform millrace.attach();
   end if;
   perform millrace.hold_segments();
-  for place in select * from millrace.places(except_queues) loop
+  for place in select * from millrace.places(except_queues, only_segment) loop
     continue when place.aged and for_aged = 0 or not pg_try_advisory_xact_lock(place.lane);
     continue when place.limited and not millrace.limit_turn(place.queue);
     loop
@@ -44,7 +46,7 @@ begin
         -- Attempts that were moved away since places() looked: whoever does that has the lane's lock.
         place.withdrawn or exists (select from millrace.withdrawn w where w.segment = place.segment) as withdrawn,
         -- A limit that was set since places() looked: whoever counts what is open has every lane (see limit_turn).
-        not place.limited and exists (select from millrace.queue q where q.name = place.queue and q.max_running is not null) as limited
+        not place.limited and exists (select from millrace.queue q where q.name = place.queue and q.max_running is not null and only_segment is null) as limited
       into newest
       from (values (1)) always left join lateral (
         select * from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane order by k.n desc limit 1
@@ -111,7 +113,7 @@ begin
 end $$;
 
 -- Where claim looks, in this order.
-create function millrace.places(except_queues jsonb) returns table (
+create function millrace.places(except_queues jsonb, only_segment bigint) returns table (
   lane bigint, queue text, priority smallint, segment bigint, slot smallint, limited boolean, withdrawn boolean, aged boolean
 ) language plpgsql as $$
 #variable_conflict use_column
@@ -122,7 +124,7 @@ begin
   select l.id, l.queue, l.priority, s.number, (s.number % 8)::smallint, l.limited,
     exists (select from millrace.withdrawn w where w.segment = s.number), visit.aged
   from (
-    select l.id, l.queue, l.priority, q.max_running is not null or q.rate is not null as limited,
+    select l.id, l.queue, l.priority, (q.max_running is not null or q.rate is not null) and only_segment is null as limited,
       -- Which queue draws the least goes first, with all of its lanes: its share is the same, however many have work.
       -ln(((hashtextextended(l.queue, seed) & 4503599627370495) + 1) / 4503599627370497.0::float8) / coalesce(q.weight, 1) as turn,
       hashint8extended(l.id, seed) as turn_in_queue,
@@ -132,11 +134,11 @@ begin
     from (select distinct on (id) * from millrace.lane) l
     left join millrace.queue q on q.name = l.queue
     left join millrace.lane_head h on h.lane = l.id
-    where q.paused_at is null and (except_queues is null or not except_queues ? l.queue)
+    where (q.paused_at is null or only_segment is not null) and (except_queues is null or not except_queues ? l.queue)
   ) l
   cross join (values (false), (true)) visit (aged)
   cross join millrace.segment s
-  where not s.drained and (not visit.aged or l.aged_rank < l.priority)
+  where case when only_segment is null then not s.drained else s.number = only_segment end and (not visit.aged or l.aged_rank < l.priority)
   order by case when visit.aged then l.aged_rank else l.priority end, visit.aged desc, l.turn, l.turn_in_queue, l.id, s.number;
 end $$;
 

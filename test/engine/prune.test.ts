@@ -252,15 +252,21 @@ test('a unique key is given up with the last trace of its job', async () => {
   expect(await rows('unique_lock')).toBe(0)
 })
 
-test('jobs of a paused queue stay where they are', async () => {
-  await database.sql`insert into millrace.queue (name, paused_at) values ('default', now())`
-  const [id] = await enqueue(database.sql)
-  expect(await claimAll(database)).toEqual([])
+test('a paused queue keeps nobody from pruning: its jobs are brought forward, in their order', async () => {
+  await database.sql`insert into millrace.queue (name, paused_at) values ('paused', now())`
+  await close(database, await running(database), completed)
+  const ids = await enqueue(database.sql, 5, { queue: 'paused', max_attempts: 1 })
   await age()
   await rotate()
   await survey()
   await outlive()
-  expect(await prune()).toBeNull()
+  expect(await prune()).toEqual({ segment: 0, forwarded: 5 })
+  await untilDrained(0)
+  expect(await prune()).toMatchObject({ segment: 0, carried: 0 })
+  expect(await claimAll(database)).toEqual([])
   await database.sql`update millrace.queue set paused_at = null`
-  expect(await claim(database.sql, await database.engine.runtimeStart('a'), 5)).toEqual([id])
+  const jobs = await claimAll(database)
+  expect(jobs.map(({ id }) => id)).toEqual(ids)
+  expect(jobs[0]).toMatchObject({ attempt: 2, max_attempts: 2 })
+  expect(await rows("runtime where name = 'prune'")).toBe(0)
 })
