@@ -58,7 +58,7 @@ create function millrace.move_deferred(ids bigint[], to_queue text, to_priority 
     select d.id, millrace.other_lane(d.lane, to_queue, to_priority) as lane
     from (select x.id, x.lane from millrace.deferred x where x.id = any (ids) order by x.id for update) d
   ), went as (
-    update millrace.deferred d set lane = l.lane from locked l where d.id = l.id and d.lane <> l.lane returning d.id
+    update millrace.deferred d set lane = l.lane, bucket = null from locked l where d.id = l.id and d.lane <> l.lane returning d.id
   )
   select coalesce(array_agg(id), '{}') from went
 $$;

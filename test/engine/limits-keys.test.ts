@@ -107,6 +107,16 @@ describe('a job with a rate key', () => {
     expect((await promoteAll()).nextInMs).toBeNaN()
   })
 
+  it('leaves the line when it is moved to another queue', async () => {
+    await setQueue(database.sql, 'mails', { key_rate: 0.1 })
+    const ids = await keyed(3, 'a')
+    await promoteAll()
+    await database.sql`select millrace.move(array[${ids[1] as string}::bigint], 'others')`
+    expect((await promoteAll()).ids).toEqual([ids[1]])
+    await waitForKeys(database, 10)
+    expect((await promoteAll()).ids).toEqual([ids[2]])
+  })
+
   it('follows a change of the rate at once, for those in line too', async () => {
     await setQueue(database.sql, 'mails', { key_rate: 0.001 })
     const ids = await keyed(9, 'a')
