@@ -30,3 +30,11 @@ test('a listener whose connection broke is back by itself, and is told that it m
   await database.sql`select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen %' and datname = current_database()`
   expect(await heard.promise).toBe('')
 })
+
+test('a statement that is not answered in time is given up; the next one goes its own way', async () => {
+  const sql = postgresSql(database.url, { patienceSeconds: 0.2, max: 2 })
+  onTestFinished(() => sql.end(0))
+  await expect(sql.query('select pg_sleep(30)')).rejects.toMatchObject({ code: 'unavailable' })
+  expect(await sql.query('select 1 as one')).toEqual([{ one: 1 }])
+  await sql.query("select pg_terminate_backend(pid, 5000) from pg_stat_activity where query = 'select pg_sleep(30)'")
+})

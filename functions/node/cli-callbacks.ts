@@ -34,6 +34,7 @@ GET /healthz, and does nothing else. On SIGTERM it finishes the callbacks it has
       max: integer('connections', values.connections, 1, 100) ?? 4,
       prepare: !values['no-prepare'],
       applicationName: 'millrace callbacks',
+      patienceSeconds: 30,
     })
     const stop = stopRequest()
     const store = new SqlEngine(sql, { schema })

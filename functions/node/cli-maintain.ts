@@ -35,6 +35,7 @@ it polls instead of being notified. With --no-dispatch it needs no keys.`,
       max: 4,
       prepare: !values['no-listen'],
       applicationName: 'millrace maintain',
+      patienceSeconds: 120,
     })
     const transport = undiciTransport()
     const maintenance = new Maintenance({
@@ -82,7 +83,7 @@ function describe(event: MaintenanceEvent): string | undefined {
     case 'promoted':
       return `${event.jobs} deferred jobs are due`
     case 'rescued':
-      return `${event.parked + event.lost} attempts without an end are retried`
+      return `${event.parked + event.lost} attempts without an end are retried${event.stuck > 0 ? `, ${event.stuck} cannot be closed: see the log of the database` : ''}`
     case 'leading':
       return `leads, under epoch ${event.epoch}`
     case 'deposed':

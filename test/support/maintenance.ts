@@ -87,6 +87,7 @@ export async function startMaintenance(url: string, options: Maintaining = {}) {
   const connections = postgresSql(options.databaseUrl ?? url, {
     max: 4,
     applicationName: options.name ?? 'maintenance',
+    patienceSeconds: 5,
   })
   const transport = undiciTransport()
   const events = new Recorder<MaintenanceEvent>()
