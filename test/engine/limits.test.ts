@@ -160,15 +160,19 @@ describe('a limit on open attempts', () => {
     await enqueue(database.sql, 10, mails)
     await enqueue(database.sql, 1, { queue: 'first', priority: 1 })
     const runtime = await database.engine.runtimeStart('test')
-    const [unaware, holder] = await database.connections(2)
-    // Has read the list of lanes and waits, before its first one, for the exclusive lock that prune takes.
-    await (holder as typeof database.sql)`begin`
-    await (holder as typeof database.sql)`select pg_advisory_xact_lock(7261, 0)`
-    const claiming = claim(unaware as typeof database.sql, runtime, 1000)
+    const unaware = await database.connect()
+    const holder = await database.connect()
+    await holder`begin`
+    await holder`lock table millrace.claim_log in share mode`
+    // Has its list of lanes, and waits with the job of the first one.
+    const claiming = claim(unaware, runtime, 1000)
+    const waiting = () => database.sql`
+      select from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())`
+    await expect.poll(waiting).toHaveLength(1)
     await setQueue(database.sql, 'mails', { max_running: 2 })
-    await (holder as typeof database.sql)`commit`
-    await claiming
-    await claimAll(database)
+    await holder`commit`
+    expect(await claiming).toHaveLength(1)
+    expect(await count()).toBe(2)
     expect(await open()).toBe(2)
   })
 
