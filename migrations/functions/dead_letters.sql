@@ -119,14 +119,3 @@ begin
     end if;
   end loop;
 end $$;
-
--- A filter of what changes many has to say so if it means all.
-create function millrace.check_bulk_filter(filter jsonb, keys text[]) returns void language plpgsql as $$
-begin
-  perform millrace.check_filter(filter, keys);
-  if filter - 'all' = '{}' and coalesce(filter ->> 'all', 'false') <> 'true' then
-    perform millrace.refuse_request('without a filter, say all: true');
-  elsif filter - 'all' <> '{}' and filter ->> 'all' = 'true' then
-    perform millrace.refuse_request('all: true goes without a filter');
-  end if;
-end $$;

@@ -1,54 +1,17 @@
-// Bulk operations: what they take, a chunk at a time, and that no crash loses or doubles anything.
+// Bulk operations: what they take and refuse, a chunk at a time.
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { toSql } from 'millrace'
-import { admin, type Batch, type BatchFilter, type BatchOperation, type Lane } from 'millrace/admin'
+import type { BatchFilter, BatchOperation } from 'millrace/admin'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { MaintenanceEvent } from '../../core/dispatch/events.ts'
 import { batches as chore } from '../../core/maintenance/batches.ts'
 import { MaintenanceEngine } from '../../core/maintenance-engine.ts'
-import { idsOf, useAdmin } from '../support/admin.ts'
-import { claim, claimAll, close, completed, enqueue, fatal, ref, running, view } from '../support/engine-database.ts'
+import { batchTools, idsOf, useAdmin } from '../support/admin.ts'
+import { claimAll, close, completed, enqueue, running, view } from '../support/engine-database.ts'
 import { startMaintenance } from '../support/maintenance.ts'
 
 const database = useAdmin()
-const batches = () => database.admin.batches
-const submit = (operation: BatchOperation, filter: BatchFilter, params?: Lane) =>
-  batches().submit(operation, filter, params, 'tests')
-
-/** Does a batch to its end; answers it, and how many chunks that took. */
-async function finish({ id }: Batch): Promise<Batch & { steps: number }> {
-  for (let steps = 1; ; steps++) {
-    const batch = await batches().step(id)
-    if (batch === undefined) throw new Error(`Batch ${id} is not open`)
-    if (batch.state !== 'running') return { ...batch, steps }
-  }
-}
-
-/** So many jobs that have failed. */
-async function failedJobs(count: number, queue = 'default'): Promise<string[]> {
-  await enqueue(database.sql, count, { queue })
-  const jobs = await claimAll(database, count)
-  await database.engine.close(jobs.map(job => ({ ...ref(job), outcome: fatal })))
-  return jobs.map(({ id }) => id)
-}
-
-/** How many jobs stand in each queue, state and attempt. */
-async function standing(): Promise<Record<string, number>> {
-  const found: Record<string, number> = {}
-  for (let cursor: string | null | undefined; cursor !== null; ) {
-    const page = await database.admin.jobs.list({}, { limit: 1000, cursor })
-    for (const { queue, state, attempt } of page.items) {
-      const name = `${queue} ${state} ${attempt}`
-      found[name] = (found[name] ?? 0) + 1
-    }
-    cursor = page.cursor
-  }
-  return found
-}
+const { batches, submit, finish, failedJobs, standing } = batchTools(database)
 
 describe('a batch', () => {
   it('retries failed jobs, a hundred at a time, and leaves those alone that come later', async () => {
@@ -181,80 +144,6 @@ describe('before and after', () => {
     await expect(submit('move_queue', { all: true }, { queue: '' })).rejects.toMatchObject({ code: 'invalid_queue' })
   })
 })
-
-describe('a crash', () => {
-  it.each([
-    ['retry', undefined, { 'default available 2': 350 }],
-    ['move_queue', { queue: 'slow' }, { 'slow available 2': 350 }],
-  ] as const)(
-    'within a chunk of %s, or between two, is made good by whoever goes on',
-    async (operation, params, end) => {
-      if (operation === 'retry') await failedJobs(350)
-      else await enqueue(database.sql, 350)
-      const batch = await submit(operation, { all: true }, params)
-      for (let crashes = 0; crashes < 3; crashes++) {
-        const worker = await database.connect()
-        await worker`begin`
-        expect(await admin(worker).batches.step(batch.id)).toMatchObject({ matched: 100 * (crashes + 1) })
-        expect(await batches().step(batch.id)).toBeUndefined() // somebody is at it
-        const [{ pid } = { pid: 0 }] = await worker`select pg_backend_pid() as pid`
-        await database.sql`select pg_terminate_backend(${pid}, 5000)`
-        await batches().step(batch.id)
-      }
-      expect(await finish(batch)).toMatchObject({ matched: 350, changed: 350, refused: 0 })
-      expect(await standing()).toEqual(end)
-    },
-  )
-
-  it('of the process, by SIGKILL while it works: the next one finishes, and every job is moved once', async () => {
-    await enqueue(database.sql, 1500)
-    const batch = await submit('move_queue', { all: true }, { queue: 'slow' })
-    const program = fileURLToPath(new URL('../support/batch-runner.ts', import.meta.url))
-    const args = ['-C', 'millrace-source', program, database.url, String(batch.id)]
-    for (let kills = 0; kills < 3; kills++) {
-      const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-      const exited = once(child, 'exit')
-      onTestFinished(() => void child.kill('SIGKILL'))
-      // Killed as soon as a chunk is done, so most likely within the next one.
-      for await (const line of createInterface(child.stdout)) {
-        expect(line).toBe('running')
-        child.kill('SIGKILL')
-        break
-      }
-      await exited
-    }
-    const before = await batches().get(batch.id)
-    expect(before).toMatchObject({ state: 'running' })
-    // What the killed process was at may go on for a moment, and holds the batch for as long.
-    const rest = await finishBusy(batch)
-    expect(rest).toMatchObject({ state: 'completed', matched: 1500, changed: 1500, refused: 0 })
-    expect(await standing()).toEqual({ 'slow available 2': 1500 })
-  })
-
-  it('beside claims: nothing is lost, nothing is handed out twice', async () => {
-    const ids = await enqueue(database.sql, 600)
-    const batch = await submit('move_queue', { all: true }, { queue: 'slow' })
-    const handed: string[] = []
-    const sessions = await database.connections(3)
-    const claimers = sessions.map(async sql => {
-      const runtime = await database.engine.runtimeStart('claimer')
-      while (handed.length < ids.length) handed.push(...(await claim(sql, runtime, 7)))
-    })
-    const done = await finish(batch)
-    await Promise.all(claimers)
-    expect([...handed].sort()).toEqual([...ids].sort())
-    expect(done.changed + done.refused).toBe(done.matched)
-  })
-})
-
-/** As {@link finish}, though another process may be at it. */
-async function finishBusy({ id }: Batch): Promise<Batch> {
-  for (;;) {
-    const batch = await batches().step(id)
-    if (batch !== undefined && batch.state !== 'running') return batch
-    if (batch === undefined) await database.sql`select from millrace.batch where id = ${id} for update`
-  }
-}
 
 describe('the leader', () => {
   it('does a chunk of every open batch, and again at once until they are done', async () => {
