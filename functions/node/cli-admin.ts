@@ -1,5 +1,6 @@
 // What the commands for operators share: the admin module on one connection, ids, times, and asking before it destroys.
 
+import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import { type Admin, admin } from '../../core/admin/admin.ts'
 import type { Sql } from '../../core/sql.ts'
@@ -59,9 +60,17 @@ export async function confirm(
   if (json || !process.stdin.isTTY || !process.stderr.isTTY) {
     throw new UsageError(`--yes is needed where nobody can be asked. ${what} (${target})`)
   }
+  if (!/^y(es)?$/i.test(await ask(`${what}\n${target}\nGo on? [y/N] `))) {
+    throw new Failure('declined', 'nothing was changed')
+  }
+}
+
+/** Ctrl-C and Ctrl-D are no answer. */
+async function ask(question: string): Promise<string> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await terminal.question(`${what}\n${target}\nGo on? [y/N] `).finally(() => terminal.close())
-  if (!/^y(es)?$/i.test(answer.trim())) throw new Failure('declined', 'nothing was changed')
+  const closed = once(terminal, 'close').then(() => '')
+  const answer = terminal.question(question).catch(() => '')
+  return (await Promise.race([answer, closed]).finally(() => terminal.close())).trim()
 }
 
 /** The ids among the words of a command. @throws {UsageError} when there is none, or one that is no id */

@@ -15,10 +15,12 @@ const LOAD: Readonly<Record<string, () => Promise<Entry>>> = {
   tick: async () => (await import('./cli-tick.ts')).tickCommand,
   job: async () => (await import('./cli-job.ts')).jobGroup,
   queue: async () => (await import('./cli-queue.ts')).queueGroup,
+  kind: async () => (await import('./cli-kind.ts')).kindGroup,
   dlq: async () => (await import('./cli-dlq.ts')).dlqGroup,
   cron: async () => (await import('./cli-cron.ts')).cronGroup,
   batch: async () => (await import('./cli-batch.ts')).batchGroup,
   runtime: async () => (await import('./cli-runtime.ts')).runtimeGroup,
+  health: async () => (await import('./cli-health.ts')).healthCommand,
 }
 
 /** All of them, for the program's help. */

@@ -1,7 +1,39 @@
-// `millrace queue`: pauses, resumes and drains queues.
+// `millrace queue`: how queues stand; pauses, resumes and drains them.
 
-import { adminCommand, confirm, one, yesOption } from './cli-admin.ts'
+import type { QueueStats } from '../../core/admin/stats.ts'
+import { adminCommand, confirm, none, one, yesOption } from './cli-admin.ts'
 import type { Group } from './cli-command.ts'
+import { countColumns } from './cli-counts.ts'
+import { type Column, duration, moment, table } from './cli-table.ts'
+
+const columns: readonly Column<QueueStats>[] = [
+  { title: 'QUEUE', of: ({ queue }) => queue, shrinks: true },
+  ...countColumns,
+  { title: 'LAG', of: ({ lag_seconds }) => (lag_seconds === null ? '' : duration(lag_seconds)), right: true },
+  { title: 'LIMITS', of: limits, shrinks: true },
+  { title: 'PAUSED', of: ({ paused_at }) => moment(paused_at) },
+  { title: 'BY', of: ({ paused_by }) => paused_by, shrinks: true },
+]
+
+function limits({ max_running, rate, key_rate }: QueueStats): string {
+  return [
+    ...(max_running === null ? [] : [`${max_running} at once`]),
+    ...(rate === null ? [] : [`${rate}/s`]),
+    ...(key_rate === null ? [] : [`${key_rate}/s per key`]),
+  ].join(', ')
+}
+
+const listCommand = adminCommand({
+  name: 'queue list',
+  operands: '',
+  summary: 'Lists queues: how many jobs, how long the first has waited, limits, pauses. ~ marks an estimate.',
+  options: {},
+  async run({ positionals, admin, result }) {
+    none(positionals)
+    const items = await admin.queues.list()
+    result(items.length > 0 ? table(items, columns).join('\n') : 'No queues', { items, cursor: null })
+  },
+})
 
 const pauseCommand = adminCommand({
   name: 'queue pause',
@@ -46,6 +78,6 @@ const drainCommand = adminCommand({
 
 export const queueGroup: Group = {
   name: 'queue',
-  summary: 'Pauses, resumes and drains queues.',
-  commands: [pauseCommand, resumeCommand, drainCommand],
+  summary: 'Lists, pauses, resumes and drains queues.',
+  commands: [listCommand, pauseCommand, resumeCommand, drainCommand],
 }

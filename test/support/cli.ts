@@ -7,7 +7,7 @@ import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 
-const program = fileURLToPath(new URL('../../functions/node/cli.ts', import.meta.url))
+export const program = fileURLToPath(new URL('../../functions/node/cli.ts', import.meta.url))
 
 export interface CliOptions {
   readonly cwd?: string

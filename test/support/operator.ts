@@ -1,11 +1,14 @@
 // The `millrace` program as an operator uses it: commands on a database of the test file's own.
 
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
+import { useAdmin } from './admin.ts'
 import { type CliOptions, runCli } from './cli.ts'
-import { type EngineDatabase, useEngine } from './engine-database.ts'
 
-/** Like {@link useEngine}, with the program. Commands are given as one text; no argument of theirs has a space in it. */
-export function useOperator<Database extends EngineDatabase>(database = useEngine() as Database) {
+/** Like {@link useAdmin}, with the program. Commands are given as one text; no argument of theirs has a space in it. */
+export function useOperator() {
+  const database = useAdmin()
+  // A process takes a third of a second, and several where the machine is busy.
+  vi.setConfig({ testTimeout: 60_000 })
   const millrace = (command: string, options: CliOptions = {}) =>
     runCli(command.split(' '), { ...options, env: { DATABASE_URL: database.url, ...options.env } })
 
