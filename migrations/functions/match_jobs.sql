@@ -1,4 +1,4 @@
--- Which jobs match a filter, for lists and batches.
+-- Which jobs match a filter, for lists and batches. What that costs stands in docs/operate.md.
 
 -- The ids of up to `max_jobs` jobs below a given id that match, newest first, after a look at up to `looks` jobs; and below
 -- which id to go on (null: nothing is left). All within one snapshot.

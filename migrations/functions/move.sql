@@ -42,7 +42,7 @@ begin
   return query
   select u, s.state, u = any (done), case when s.state is null then 'not_found'
     when s.state not in ('scheduled', 'retryable', 'available') or u = any (left_over) then 'not_movable' end
-  from unnest(todo) u cross join lateral (select millrace.job_state(u) as state) s;
+  from unnest(todo) u cross join lateral (select millrace.job_state(u) as state offset 0) s; -- once each
 end $$;
 
 -- The lane of another queue or priority that takes the place of this one. A shard stays the same as far as there are as many.
