@@ -6,9 +6,9 @@ const VALUES =
 /** What the core asks of the world, and the wire protocol's keys and signatures. */
 const PORTS = '^core/((drivers|engine|sql)\\.ts$|dispatch/(transport|events)\\.ts$|function/port\\.ts$|protocol/)'
 /** What a role consists of at its top. */
-const APPS = '^core/(callbacks/app\\.ts$|function/serve\\.ts$|maintenance/)'
+const APPS = '^core/(api/|callbacks/app\\.ts$|function/serve\\.ts$|maintenance/)'
 /** Public entry points: they only re-export. */
-const ENTRIES = '^core/(index|admin|callbacks|function|maintenance|protocol)\\.ts$'
+const ENTRIES = '^core/(index|admin|api|callbacks|function|maintenance|protocol)\\.ts$'
 const OUTSIDE_OF_CORE = '^(functions|infra|migrations|examples|bench|chaos|test)/'
 
 /** What the core may use from npm; no driver, no HTTP client or server of a platform, no cloud SDK. */
@@ -41,8 +41,8 @@ module.exports = {
     rule(
       'roles-stand-alone',
       'Ingress, receiver and dispatcher are deployed apart, so none drags another along.',
-      { path: '^core/(callbacks|function|dispatch)/' },
-      { path: '^core/(callbacks|function|dispatch|maintenance)/', pathNot: '^core/$1/' },
+      { path: '^core/(api|callbacks|function|dispatch)/' },
+      { path: '^core/(api|callbacks|function|dispatch|maintenance)/', pathNot: '^core/$1/' },
     ),
     rule(
       'receiver-knows-no-database',

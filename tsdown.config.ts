@@ -4,7 +4,7 @@ import { defineConfig } from 'tsdown'
 
 export default defineConfig({
   entry: [
-    'core/{index,admin,function,callbacks,maintenance,protocol}.ts',
+    'core/{index,admin,api,function,callbacks,maintenance,protocol}.ts',
     // No `cli` in the exports: it is the program `millrace`.
     'functions/node/{index,testing,cli}.ts',
   ],

@@ -22,6 +22,7 @@ const VIOLATIONS = [
   ['roles-stand-alone', 'core/function/attempt.ts', '../dispatch/gate.ts'],
   ['roles-stand-alone', 'core/callbacks/store.ts', '../dispatch/gate.ts'],
   ['roles-stand-alone', 'core/dispatch/gate.ts', '../function/attempt.ts'],
+  ['roles-stand-alone', 'core/api/input.ts', '../callbacks/parse.ts'],
   ['receiver-knows-no-database', 'core/function/attempt.ts', '../sql.ts'],
   ['ingress-knows-its-store-as-a-port', 'core/callbacks/store.ts', '../sql-engine.ts'],
   ['core-knows-no-platform', 'core/manifest.ts', '../functions/node/serve.ts'],

@@ -1,0 +1,144 @@
+// The admin API: a Hono app over the admin module and the client, for those who hold a key.
+
+import { type Context, Hono } from 'hono'
+import { admin } from '../admin/admin.ts'
+import { type Database, toSql } from '../drivers.ts'
+import { quoteIdentifier } from '../sql.ts'
+import { batchRoutes } from './batches.ts'
+import { deadLetterRoutes } from './dead-letters.ts'
+import { enqueueRoute } from './enqueue.ts'
+import { idempotencyKeyOf, inputOf } from './input.ts'
+import { jobRoutes } from './jobs.ts'
+import { type ApiKey, parseApiKeys, presentedKey } from './keys.ts'
+import { openApi } from './openapi.ts'
+import { Problem, problemOf, unauthorized } from './problem.ts'
+import { queueRoutes } from './queues.ts'
+import { type Route, route, type Services } from './route.ts'
+import { runtimeRoutes } from './runtimes.ts'
+import { scheduleRoutes } from './schedules.ts'
+import { record } from './schema.ts'
+
+export interface ApiOptions {
+  /** A pool; on Workers, where a connection belongs to one request, the request's own, and an app per request. */
+  readonly sql: Database
+  /** The schema that `millrace migrate` was told to use: `millrace`. */
+  readonly schema?: string | undefined
+  /** One or several, for rotation: `mk_…` or `mk_…:enqueue,read`, as {@link parseApiKeys} takes them. */
+  readonly apiKeys: string | readonly string[] | undefined
+  /** 4 MiB. */
+  readonly maxBodyBytes?: number | undefined
+  readonly onEvent?: ((event: ApiEvent) => void) | undefined
+}
+
+/** One request as it was answered. */
+export interface ApiEvent {
+  readonly method: string
+  /** The route's: `/api/jobs/:id`. */
+  readonly path: string
+  readonly status: number
+  /** Of an error. */
+  readonly code?: string
+  /** What the database failed with, behind some 400s and every 503. */
+  readonly cause?: unknown
+}
+
+const MAX_BODY_BYTES = 4 * 1024 * 1024
+
+const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
+
+/** Every route that needs a key. */
+export const apiRoutes: readonly Route[] = [
+  enqueueRoute,
+  ...jobRoutes,
+  ...deadLetterRoutes,
+  ...queueRoutes,
+  ...scheduleRoutes,
+  ...batchRoutes,
+  ...runtimeRoutes,
+  route({
+    method: 'GET',
+    path: '/api/openapi.json',
+    scope: undefined,
+    summary: 'This document.',
+    answer: record,
+    run: async () => openApiDocument() as never,
+  }),
+]
+
+/** The OpenAPI 3.1 document of {@link apiApp}. */
+export const openApiDocument = (): { readonly [key: string]: unknown } => openApi(apiRoutes)
+
+/**
+ * Makes the admin API: everything below `/api`, for the holders of a key; `GET /healthz`, which says that the app answers,
+ * and `GET /readyz`, which asks the database. It is private: mount it where only your own services reach it, and with TLS.
+ *
+ * @throws {MillraceError} `invalid_configuration` without a key, or with one that is none; `unsupported_driver`
+ * @example
+ * const app = apiApp({ sql, apiKeys: process.env.MILLRACE_API_KEYS })
+ */
+export function apiApp(options: ApiOptions): Hono {
+  const keys = parseApiKeys(options.apiKeys ?? [])
+  const { schema = 'millrace', maxBodyBytes = MAX_BODY_BYTES } = options
+  const services: Services = { sql: toSql(options.sql), schema, admin: admin(options.sql, { schema }) }
+
+  const handle = async (route: Route, c: Context): Promise<Response> => {
+    authorize(keys, c, route)
+    const input = await inputOf(route, c.req, maxBodyBytes)
+    const idempotencyKey = idempotencyKeyOf(route, c.req)
+    const answer = await route.run(input, { ...services, idempotencyKey, signal: c.req.raw.signal })
+    return Response.json(answer, { status: route.status ?? 200 })
+  }
+
+  const app = new Hono()
+  app.use(async (c, next) => {
+    await next()
+    for (const [name, value] of Object.entries(HEADERS)) c.res.headers.set(name, value)
+  })
+  app.get('/healthz', c => c.json({ ok: true }))
+  app.get('/readyz', async c => c.json({ ok: await isReady(services) }))
+  for (const route of apiRoutes) {
+    app.on(route.method, route.path, async c => {
+      const response = await handle(route, c)
+      options.onEvent?.({ method: route.method, path: route.path, status: response.status })
+      return response
+    })
+  }
+  for (const [path, methods] of methodsByPath()) {
+    app.all(path, c => {
+      authorize(keys, c)
+      return new Problem('method_not_allowed', `${path} takes ${methods}`).response({ allow: methods })
+    })
+  }
+  app.notFound(c => {
+    authorize(keys, c)
+    throw new Problem('not_found', 'There is nothing at this path')
+  })
+  app.onError((error, c) => {
+    const problem = problemOf(error)
+    const { code, status, cause } = problem
+    options.onEvent?.({ method: c.req.method, path: c.req.routePath, status, code, cause })
+    return problem.response(HEADERS)
+  })
+  return app
+}
+
+/** @throws {Problem} 401 without a right key, 403 without the scope */
+function authorize(keys: readonly ApiKey[], c: Context, { scope }: Partial<Route> = {}): void {
+  const key = presentedKey(keys, c.req.header('authorization'))
+  if (key === undefined) throw unauthorized()
+  if (scope && !key.scopes.has(scope)) throw new Problem('forbidden', `This key lacks the scope ${scope}`)
+}
+
+/** @throws when the database is away, or has no engine in that schema */
+async function isReady({ sql, schema }: Services): Promise<true> {
+  await toSql(sql).query(`select ${quoteIdentifier(schema)}.job_state(0)`)
+  return true
+}
+
+const methodsByPath = (): Map<string, string> =>
+  new Map(
+    [...Map.groupBy(apiRoutes, ({ path }) => path)].map(([path, routes]) => [
+      path,
+      routes.map(({ method }) => method).join(', '),
+    ]),
+  )
