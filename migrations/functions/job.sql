@@ -1,14 +1,24 @@
 -- One job as users see it, or null: its state derived from the logs, its arguments, attempts, errors and result.
-create function millrace.job(id bigint) returns jsonb language plpgsql stable
+--
+-- Who comes upon prune waits for it, and then sees an emptied slot, but with the snapshot from before not yet where its jobs
+-- went. So what is not found is looked for once more, which takes a function that is not stable.
+create function millrace.job(id bigint) returns jsonb language plpgsql volatile
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   j record;
   o record;
 begin
-  select * into j from millrace.newest(job.id);
+  for look in 1..2 loop
+    select * into j from millrace.newest(job.id);
+    exit when j.id is not null;
+    select a.job into o from millrace.archive a where a.id = job.id;
+    if found then
+      return o.job;
+    end if;
+  end loop;
   if j.id is null then
-    return (select a.job from millrace.archive a where a.id = job.id);
+    return null;
   end if;
   select * into o from millrace.outcome_log where slot = j.slot and id = j.id and attempt = j.attempt;
   return jsonb_build_object(
@@ -30,9 +40,15 @@ begin
 end $$;
 
 -- The state of a job; null when there is no such job (any more).
-create function millrace.job_state(job bigint) returns text language plpgsql stable as $$
+create function millrace.job_state(job bigint) returns text language plpgsql volatile as $$
+declare
+  state text;
 begin
-  return coalesce((select n.state from millrace.newest(job) n), (select a.job ->> 'state' from millrace.archive a where a.id = job_state.job));
+  for look in 1..2 loop -- see millrace.job
+    state := coalesce((select n.state from millrace.newest(job) n), (select a.job ->> 'state' from millrace.archive a where a.id = job_state.job));
+    exit when state is not null;
+  end loop;
+  return state;
 end $$;
 
 -- A job's newest attempt, wherever it stands: in the log (slot), deferred, or a dead letter. No row: no such job, or only in

@@ -3,9 +3,7 @@
 import { expect, it } from 'vitest'
 import { games } from './matrix.ts'
 import { playAll, useArena } from './race.ts'
-import { VERBS } from './verbs.ts'
-
-const PAIRS = VERBS.flatMap((a, n) => VERBS.slice(n).map(b => [a, b] as const))
+import { PAIRS } from './verbs.ts'
 
 /** Every `of`-th pair, from number `from` on. */
 export function testPairs(from: number, of: number): void {

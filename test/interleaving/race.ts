@@ -122,25 +122,25 @@ const player = ({ verb, end, isolation }: Part, n: number, session: Session, wor
   end,
 })
 
-/** Errors that nobody has announced, and leaders' writes by somebody who was deposed before. */
-function* surprises(parts: readonly Part[], told: readonly Told[]): Generator<string> {
-  for (const [n, { error }] of told.entries()) {
-    const part = parts[n] as Part
-    const allowed = [...part.verb.refused, ...(part.isolation === 'repeatable read' ? ['40001'] : [])]
-    if (error && !allowed.includes(error.code) && !allowed.includes(error.constraint ?? ''))
-      yield `${part.verb.name} failed: ${error.code} ${error.message}`
-  }
-  for (const [n, change] of told.entries()) {
-    if (!change.committed || change.rows?.[0]?.epoch !== '2') continue
-    for (const [m, write] of told.entries())
-      if (
-        m !== n &&
-        parts[m]?.verb.leaders &&
-        write.beganAt > change.endedAt &&
-        write.error?.constraint !== 'not_leader'
-      )
-        yield `${parts[m]?.verb.name} wrote as a deposed leader`
-  }
+/** Errors that nobody has announced, answers that are wrong, and leaders' writes by somebody who was deposed before. */
+const surprises = (parts: readonly Part[], told: readonly Told[]): string[] => [
+  ...told.flatMap(({ error }, n) =>
+    error && !announced(parts[n] as Part, error) ? [`${error.code} ${error.message}`] : [],
+  ),
+  ...told.flatMap(({ rows }, n) => (rows ?? []).flatMap(row => parts[n]?.verb.wrong?.(row) ?? [])),
+  ...told.flatMap(change => {
+    if (!change.committed || change.rows?.[0]?.epoch !== '2') return []
+    return told.flatMap(({ beganAt, error }, n) =>
+      parts[n]?.verb.leaders && beganAt > change.endedAt && error?.constraint !== 'not_leader'
+        ? [`${parts[n]?.verb.name} wrote as a deposed leader`]
+        : [],
+    )
+  }),
+]
+
+function announced({ verb, isolation }: Part, { code, constraint = '' }: NonNullable<Told['error']>): boolean {
+  const refused = isolation === 'repeatable read' ? [...verb.refused, '40001'] : verb.refused
+  return refused.includes(code) || refused.includes(constraint)
 }
 
 const promises = (parts: readonly Part[], told: readonly Told[], which: (verb: Verb) => Verb['revives']): string[] =>

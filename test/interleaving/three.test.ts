@@ -3,15 +3,9 @@
 import { expect, it } from 'vitest'
 import { type Game, type Part, playAll, useArena } from './race.ts'
 import { merges } from './schedule.ts'
-import { type Verb, verb } from './verbs.ts'
+import { PURGE, type Verb, verb } from './verbs.ts'
 
 const arena = useArena(3)
-
-const purge: Verb = {
-  name: 'purge',
-  refused: [],
-  statement: () => `select millrace.purge_dead_letters('{"all": true}', null, 10)`,
-}
 
 const part = (named: string | Verb, isolation: Part['isolation'] = 'read committed'): Part => ({
   verb: typeof named === 'string' ? verb(named) : named,
@@ -25,7 +19,7 @@ const trios: readonly (readonly Part[])[] = [
   [old('enqueue'), part('prune'), part('claim')],
   [old('enqueue unique'), part('prune'), part('callback')],
   [part('prune'), part('callback'), part('rescue')],
-  [part('retry'), part('prune'), part(purge)],
+  [part('retry'), part('prune'), part(PURGE)],
   [old('enqueue'), part('rotate'), part('survey')],
   [part('enqueue replacing'), part('claim'), part('cancel')],
 ]

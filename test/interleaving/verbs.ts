@@ -13,6 +13,8 @@ export interface Verb {
   revives?(row: Record<string, unknown>): string | undefined
   /** The jobs which, by this committed answer, are cancelled. */
   cancels?(row: Record<string, unknown>): string | undefined
+  /** What must not be told, whatever the other one does. */
+  wrong?(row: Record<string, unknown>): string | undefined
   /** SQLSTATEs and constraints with which it may be refused in a race, having changed nothing. */
   readonly refused: readonly string[]
 }
@@ -37,11 +39,8 @@ const refs = (items: readonly Ref[]): string =>
     ),
   ].join(', ')
 const all = (world: World): Ref[] => Object.values(world.open)
-const allIds = (world: World): string[] => [
-  ...all(world).map(({ id }) => id),
-  ...Object.values(world.waiting),
-  ...Object.values(world.ended),
-]
+const unfinished = (world: World): string[] => [...all(world).map(({ id }) => id), ...Object.values(world.waiting)]
+const allIds = (world: World): string[] => [...unfinished(world), ...Object.values(world.ended)]
 
 /** The outcomes are dealt to the attempts in turn. */
 const closing = (name: string, outcomes: readonly string[], detail?: object): Verb => ({
@@ -98,6 +97,11 @@ export const VERBS: readonly Verb[] = [
     statement: world => `select * from millrace.retry(${array(allIds(world), 'bigint')})`,
     revives: row => (row.retried === true ? String(row.id) : undefined),
   },
+  {
+    name: 'move',
+    refused: [BUSY],
+    statement: world => `select * from millrace.move(${array(allIds(world), 'bigint')}, 'elsewhere')`,
+  },
   leading('rotate'),
   leading('survey'),
   leading('prune'),
@@ -111,6 +115,27 @@ export const VERBS: readonly Verb[] = [
   enqueueing('enqueue unique', { kind: 'resize', unique_key: HELD }),
   enqueueing('enqueue replacing', { kind: 'resize', unique_key: KEPT, on_conflict: 'replace' }),
   { name: 'attach', refused: [BUSY], statement: () => 'select millrace.attach()' },
+]
+
+const look: Verb = {
+  name: 'look',
+  refused: [],
+  statement: world =>
+    `select id, millrace.job(id) ->> 'state' as state from unnest(${array(unfinished(world), 'bigint')}) id`,
+  wrong: row => (row.state === null ? `job ${row.id} was not found` : undefined),
+}
+
+export const PURGE: Verb = {
+  name: 'purge',
+  refused: [],
+  statement: () => `select millrace.purge_dead_letters('{"all": true}', null, 10)`,
+}
+
+/** Every verb with every other and with itself, and those that have few to race with. */
+export const PAIRS: readonly (readonly [Verb, Verb])[] = [
+  ...VERBS.flatMap((a, n) => VERBS.slice(n).map(b => [a, b] as const)),
+  ...['prune', 'attach', 'cancel', 'promote'].map(name => [look, verb(name)] as const),
+  ...['retry', 'prune', 'callback', 'move'].map(name => [PURGE, verb(name)] as const),
 ]
 
 /** The verb of that name. */
