@@ -16,6 +16,22 @@ test('--help of the program lists the commands, --help of a command its options'
   expect(command).toMatchObject({ status: 0, stdout: expect.stringContaining('--dry-run') })
 })
 
+test('commands on one subject are listed by it, and told apart from their own help', async () => {
+  const calls = [['job', '--help'], ['help', 'job', 'list'], ['job'], ['job', 'lits'], ['job', 'list', 'extra']]
+  const [group, command, none, mistyped, extra] = await Promise.all(calls.map(args => runCli(args)))
+  expect(group).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(/^Usage: millrace job <command>[\s\S]*job retry /),
+  })
+  expect(command).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(/^Usage: millrace job list[\s\S]*--cursor/),
+  })
+  expect(none).toMatchObject({ status: 2, stdout: '', stderr: expect.stringContaining('job needs a command [usage]') })
+  expect(mistyped?.stderr).toBe('millrace: unknown command "job lits" [usage]\nDid you mean job list?\n')
+  expect(extra?.status).toBe(2)
+})
+
 test("--version is the package's", async () => {
   expect(await runCli(['--version'])).toMatchObject({ status: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+/) })
 })

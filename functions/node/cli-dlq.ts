@@ -58,7 +58,10 @@ const depthCommand = adminCommand({
       { title: 'DEAD LETTERS', of: ({ count }) => count, right: true },
       { title: 'OLDEST DIED', of: queue => moment(queue.oldest_died_at) },
     ])
-    result([...rows, `${depth.total}${depth.lower_bound ? ' or more' : ''} in all`].join('\n'), depth)
+    result(
+      [...(depth.total > 0 ? rows : []), `${depth.total}${depth.lower_bound ? ' or more' : ''} in all`].join('\n'),
+      depth,
+    )
   },
 })
 

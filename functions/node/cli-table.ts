@@ -22,8 +22,7 @@ const LEAST = 12
 export const moment = (at: string | null | undefined): Cell => (at ? { at } : null)
 
 /** How wide lines may be; as long as they like where nobody looks. */
-export const terminalWidth = (): number =>
-  process.stdout.columns ?? (Number(process.env.COLUMNS) || Number.POSITIVE_INFINITY)
+const terminalWidth = (): number => process.stdout.columns ?? (Number(process.env.COLUMNS) || Number.POSITIVE_INFINITY)
 
 /**
  * The lines of a table. Where they are wider than `width`, times lose their date, then the columns that may shrink are cut.

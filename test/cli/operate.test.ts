@@ -81,22 +81,25 @@ test('dlq: list, show, depth; retry and purge by ids or by a filter', async () =
   })
 })
 
-test('on a terminal it asks first, and tells which database; the password stays out of it', async () => {
-  await dead('photos')
-  const env = { DATABASE_URL: database.url }
-  const [no, nothing] = await Promise.all([
-    answer('n\n', 'dlq purge --all', env),
-    answer('\u0004', 'dlq purge --all', env),
-  ])
-  const { host, pathname, password } = new URL(database.url)
-  expect(no.output).toContain('This deletes all dead letters, for good.')
-  expect(no.output).toMatch(new RegExp(`postgres(ql)?://[^:/]*@${host}${pathname}\\s`))
-  if (password) expect(no.output).not.toContain(`:${password}@`)
-  expect(no.output).toContain('millrace: nothing was changed [declined]')
-  expect([no.status, nothing.status]).toEqual([1, 1])
-  const yes = await answer('y\n', 'dlq purge --all', env)
-  expect(yes).toMatchObject({ status: 0, output: expect.stringContaining('1 deleted') })
-})
+test.skipIf(process.platform !== 'linux')(
+  'on a terminal it asks first, and tells which database; the password stays out of it',
+  async () => {
+    await dead('photos')
+    const env = { DATABASE_URL: database.url }
+    const [no, nothing] = await Promise.all([
+      answer('n\n', 'dlq purge --all', env),
+      answer('\u0004', 'dlq purge --all', env),
+    ])
+    const { host, pathname, password } = new URL(database.url)
+    expect(no.output).toContain('This deletes all dead letters, for good.')
+    expect(no.output).toMatch(new RegExp(`postgres(ql)?://[^:/]*@${host}${pathname}\\s`))
+    if (password) expect(no.output).not.toContain(`:${password}@`)
+    expect(no.output).toContain('millrace: nothing was changed [declined]')
+    expect([no.status, nothing.status]).toEqual([1, 1])
+    const yes = await answer('y\n', 'dlq purge --all', env)
+    expect(yes).toMatchObject({ status: 0, output: expect.stringContaining('1 deleted') })
+  },
+)
 
 test('cron: list with the next times, pause, resume, trigger', async () => {
   const kind = defineKind({ name: 'report', args: v.object({}), target: { url: 'http://127.0.0.1:1/' } })
