@@ -47,7 +47,7 @@ end $$;
 
 create function millrace.merge_progress(known jsonb, news jsonb) returns jsonb language sql immutable as $$
   select case when news is null then known else
-    coalesce(known, '{}') || news || jsonb_strip_nulls(jsonb_build_object(
-      'metadata', case when known ? 'metadata' or news ? 'metadata' then coalesce(known -> 'metadata', '{}') || coalesce(news -> 'metadata', '{}') end))
+    coalesce(known, '{}') || news || case when known ? 'metadata' or news ? 'metadata' then
+      jsonb_build_object('metadata', coalesce(known -> 'metadata', '{}') || coalesce(news -> 'metadata', '{}')) else '{}' end
   end
 $$;

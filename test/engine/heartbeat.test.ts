@@ -81,6 +81,13 @@ describe('progress', () => {
     })
   })
 
+  it('keeps the nulls of a checkpoint, at any depth', async () => {
+    const job = await running(database)
+    await beat(job, { metadata: { cursor: 7, part: { end: null } } })
+    await beat(job, { metadata: { cursor: null } })
+    expect((await view(database, job.id)).progress).toEqual({ metadata: { cursor: null, part: { end: null } } })
+  })
+
   it('is handed to the next attempt, and goes on from there', async () => {
     const job = await running(database)
     await beat(job, { percent: 40, metadata: { page: 4, file: 'a' } })
