@@ -89,9 +89,9 @@ create procedure probe.vacate() language sql as $$ truncate ${TABLES.map(table =
 
 -- The attempts that wait, run or are parked.
 create view probe.open as
-  select j.id, j.attempt, j.slot, j.unique_key, 'log' as place from millrace.job_log j
+  select j.id, j.attempt, j.slot, j.lane, j.unique_key, 'log' as place from millrace.job_log j
   where not exists (select from millrace.outcome_log o where o.slot = j.slot and o.id = j.id and o.attempt = j.attempt)
-  union all select d.id, d.attempt, null, d.unique_key, 'deferred' from millrace.deferred d;
+  union all select d.id, d.attempt, null, d.lane, d.unique_key, 'deferred' from millrace.deferred d;
 
 -- Everything runs to its end: what is due is claimed, and everything is completed, after a rescue of all that is open, if
 -- wanted. So all that is open is within reach of both, callbacks and rescue.
@@ -148,7 +148,13 @@ begin
   group by unique_key having count(distinct id) > 1
   union all
   select format('key %s of open job %s is held by %s', o.unique_key, o.id, coalesce(l.job::text, 'nobody'))
-  from open o left join millrace.unique_lock l on l.key = o.unique_key where o.unique_key is not null and l.job is distinct from o.id;
+  from open o left join millrace.unique_lock l on l.key = o.unique_key where o.unique_key is not null and l.job is distinct from o.id
+  union all
+  select format('%s attempts of queue %s are open, %s may be', r.count, q.name, q.max_running)
+  from millrace.queue q cross join lateral (
+    select count(*) from probe.claimed c join open o using (id, attempt)
+    where o.lane in (select l.id from millrace.lane l where l.queue = q.name)
+  ) r where q.max_running < r.count;
 end $$;
 
 -- What must hold of all that has happened, in the end. The look at every job's state takes longer than all the rest.

@@ -21,7 +21,7 @@ const trios: readonly (readonly Part[])[] = [
   [part('prune'), part('callback'), part('rescue')],
   [part('retry'), part('prune'), part(PURGE)],
   [old('enqueue'), part('rotate'), part('survey')],
-  [part('enqueue replacing'), part('claim'), part('cancel')],
+  [part('enqueue unique'), part('claim'), part('cancel')],
 ]
 
 function* games(parts: readonly Part[]): Generator<Game> {

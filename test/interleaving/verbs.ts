@@ -54,11 +54,11 @@ const closing = (name: string, outcomes: readonly string[], detail?: object): Ve
   },
 })
 
-const enqueueing = (name: string, job: object): Verb => ({
+const enqueueing = (name: string, jobs: readonly object[]): Verb => ({
   name,
   callers: true,
   refused: ['unique_conflict'],
-  statement: () => `select * from millrace.enqueue_jobs('${JSON.stringify([job])}')`,
+  statement: () => `select * from millrace.enqueue_jobs('${JSON.stringify(jobs)}')`,
   revives: row => (row.replaced === true ? String(row.id) : undefined),
 })
 
@@ -111,9 +111,11 @@ export const VERBS: readonly Verb[] = [
     statement: () =>
       `select millrace.resign('maintenance', 'one') as resigned, millrace.lead('maintenance', 'two', 3600) as epoch`,
   },
-  enqueueing('enqueue', { kind: 'resize' }),
-  enqueueing('enqueue unique', { kind: 'resize', unique_key: HELD }),
-  enqueueing('enqueue replacing', { kind: 'resize', unique_key: KEPT, on_conflict: 'replace' }),
+  enqueueing('enqueue', [{ kind: 'resize' }]),
+  enqueueing('enqueue unique', [
+    { kind: 'resize', unique_key: HELD },
+    { kind: 'resize', unique_key: KEPT, on_conflict: 'replace' },
+  ]),
   { name: 'attach', refused: [BUSY], statement: () => 'select millrace.attach()' },
 ]
 
