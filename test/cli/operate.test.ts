@@ -3,6 +3,7 @@
 import { defineKind, defineManifest, syncManifest } from 'millrace'
 import * as v from 'valibot'
 import { expect, test } from 'vitest'
+import { migrateDatabase } from '../../functions/node/migrations.ts'
 import { close, enqueue, fatal, running, view } from '../support/engine-database.ts'
 import { useOperator } from '../support/operator.ts'
 import { setQueue } from '../support/queues.ts'
@@ -154,6 +155,7 @@ test('batch: preview, submit, wait for its end, list, show, cancel', async () =>
 })
 
 test('health and runtime list: each check by its name; what fails decides the status', async () => {
+  await migrateDatabase(database.url)
   const [failing, unreachable, missing] = await Promise.all([
     millrace('health --json'),
     millrace('health', { env: { DATABASE_URL: 'postgres://nobody:secret@127.0.0.1:1/none' } }),
