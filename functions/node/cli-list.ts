@@ -29,10 +29,13 @@ export async function printList<Item>(
 ): Promise<void> {
   let printed = 0
   let cursor: string | null = null
-  if (json) write('{"items":[')
+  let opening = '{"items":['
   for await (const page of pages(ask, values)) {
-    if (json) write(page.items.map((item, n) => `${printed + n > 0 ? ',' : ''}${JSON.stringify(item)}`).join(''))
-    else if (page.items.length > 0) {
+    if (json) {
+      const items = page.items.map((item, n) => `${printed + n > 0 ? ',' : ''}${JSON.stringify(item)}`)
+      write(`${opening}${items.join('')}`)
+      opening = ''
+    } else if (page.items.length > 0) {
       write(`${table(page.items, columns, { header: printed === 0 }).join('\n')}\n`)
     }
     printed += page.items.length

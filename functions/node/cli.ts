@@ -64,7 +64,8 @@ function describe(error: unknown): { message: string; code: string; hint: string
   const { code, hint } = error as { code?: unknown; hint?: unknown }
   return {
     // A refused connection to a name with several addresses has no message of its own.
-    message: error.message || String(code ?? error.name),
+    // The engine's own begin with the name that we print anyway.
+    message: error.message.replace(/^millrace: /, '') || String(code ?? error.name),
     code: typeof code === 'string' ? code : error instanceof UsageError ? 'usage' : 'unknown',
     hint: typeof hint === 'string' ? hint : undefined,
   }

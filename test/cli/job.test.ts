@@ -25,12 +25,17 @@ test('list: newest first, by filter, page by page, or all of them', async () => 
   expect(by.items).toHaveLength(2)
   expect(text.stdout).toMatch(/^ID +STATE +KIND .*\n *\d+ +available +resize +mails +2 +1\/25 +\d{4}-.*Z \(/)
 
-  const [next, none] = await Promise.all([
+  const [next, none, wrong] = await Promise.all([
     json(`job list --limit 1 --state available --cursor ${page.cursor}`),
     millrace('job list --kind nothing'),
+    millrace('job list --cursor 1x --json'),
   ])
   expect(next).toMatchObject({ items: [{ id: Number(second) }] })
   expect(none).toEqual({ status: 0, stdout: '', stderr: 'No such jobs\n' })
+  expect(wrong).toMatchObject({ status: 1, stdout: '' })
+  expect(JSON.parse(wrong.stderr).error).toMatchObject({
+    ...{ code: 'invalid_request', message: expect.stringMatching(/^a cursor is/) },
+  })
 })
 
 test('list: whoever has read enough of it may go (| head -1)', async () => {
