@@ -35,6 +35,15 @@ begin
   from millrace.unique_lock u where exists (select from millrace.job_log j where j.slot = old.slot and j.id = u.job);
   kept := millrace.keep(old.slot);
 
+  -- To wait for somebody makes everybody who comes later wait too.
+  if exists (
+    select from pg_locks l join pg_stat_activity a on a.pid = l.pid
+    where l.locktype = 'advisory' and l.classid = 7261 and l.objid = 0 and l.objsubid = 2 and l.granted
+      and l.database = (select oid from pg_database where datname = current_database())
+      and a.xact_start < clock_timestamp() - interval '1 second' and a.pid <> pg_backend_pid()
+  ) then
+    raise exception 'millrace: a transaction has held its segments for long' using errcode = 'lock_not_available';
+  end if;
   perform pg_advisory_xact_lock(7261, 0);
   execute 'lock table ' || logs || ' in access exclusive mode';
   -- Since then new rows may have come, and open ones may have ended.
@@ -99,7 +108,8 @@ create function millrace.keep(in_slot smallint, ids bigint[] default null) retur
 declare
   usual float8 := (select value from millrace.setting where name = 'retention_seconds');
   usual_failed float8 := (select value from millrace.setting where name = 'failed_retention_seconds');
-  longest float8 := (select greatest(usual, usual_failed, max(retention_seconds), max(failed_retention_seconds)) from millrace.queue);
+  longest float8 := (select greatest(usual, max(retention_seconds)) from millrace.queue);
+  longest_failed float8 := (select greatest(usual_failed, max(failed_retention_seconds)) from millrace.queue);
   kept int;
 begin
   insert into millrace.archive (id, expires_at, job)
@@ -111,7 +121,7 @@ begin
     join millrace.job_log j on j.slot = o.slot and j.id = o.id and j.attempt = o.attempt
     join lateral (select l.queue from millrace.lane l where l.id = j.lane limit 1) l on true
     left join millrace.queue q on q.name = l.queue
-    where o.slot = in_slot and o.state in ('c', 'f', 'x') and o.finished_at > now() - make_interval(secs => longest)
+    where o.slot = in_slot and o.state in ('c', 'f', 'x') and o.finished_at > now() - make_interval(secs => case o.state when 'f' then longest_failed else longest end)
       and (ids is null or o.id = any (ids))
       and o.finished_at + make_interval(secs => case o.state when 'f' then coalesce(q.failed_retention_seconds, usual_failed)
         else coalesce(q.retention_seconds, usual) end) > now()

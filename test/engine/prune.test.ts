@@ -2,7 +2,6 @@
 
 import { expect, test, vi } from 'vitest'
 import {
-  claim,
   claimAll,
   close,
   completed,
@@ -213,6 +212,21 @@ test('prune does not wait for a transaction that has written to the slot', async
   await slow`commit`
   expect(await prune()).toMatchObject({ segment: 0, carried: 1 })
   expect((await claimAll(database)).map(({ id }) => id)).toEqual([late])
+})
+
+test('prune makes nobody wait for a cancel in a transaction that takes its time', async () => {
+  await close(database, await running(database), completed)
+  const slow = await database.connect()
+  await slow`begin`
+  await slow`select * from millrace.cancel(array[${(await enqueue(database.sql))[0] as string}::bigint])`
+  await slow`select pg_sleep(1)`
+  await age()
+  await rotate()
+  await database.sql`update millrace.segment set drained = true where number = 0`
+  await outlive()
+  await expect(prune()).rejects.toThrow('a transaction has held its segments for long')
+  await slow`rollback`
+  expect(await prune()).toMatchObject({ segment: 0, carried: 1 })
 })
 
 test('a transaction with an old snapshot that enqueues into an emptied slot loses nothing', async () => {
