@@ -75,10 +75,9 @@ const parametersIn = (place: 'path' | 'query' | 'header', shape: Shape, schemas:
   }))
 
 /** What it names itself, and what follows from what it takes. */
-export function errorsOf({ method, scope, params, query, errors = [] }: Route): ApiErrorCode[] {
-  const takes = method === 'POST' || Object.keys({ ...params, ...query }).length > 0
+function errorsOf({ method, scope, errors = [] }: Route): ApiErrorCode[] {
   const codes: ApiErrorCode[] = [
-    ...(takes ? (['invalid_request'] as const) : []),
+    'invalid_request',
     ...(method === 'POST' ? (['body_too_large', 'unsupported_media_type'] as const) : []),
     'unauthorized',
     ...(scope ? (['forbidden'] as const) : []),

@@ -1,5 +1,6 @@
 // Routes on schedules: list, pause, resume, trigger.
 
+import type { ScheduleView } from '../schedule-engine.ts'
 import { notFound } from './problem.ts'
 import { route } from './route.ts'
 import { boolean, integer, json, list, named, nullable, object, oneOf, record, string, time } from './schema.ts'
@@ -42,7 +43,7 @@ export const scheduleRoutes = [
     scope: 'read',
     summary: 'Lists schedules by name, with their next occurrences.',
     answer: page(schedule),
-    run: async (_, { admin }) => ({ items: await admin.schedules.list(), cursor: null }),
+    run: async (_, { admin }) => ({ items: (await admin.schedules.list()).map(shown), cursor: null }),
   }),
   route({
     method: 'POST',
@@ -79,6 +80,13 @@ export const scheduleRoutes = [
     run: async ({ params: { name } }, { admin }) => ({ id: Number(there(await admin.schedules.trigger(name))) }),
   }),
 ]
+
+/** Without how far it has got, which is for the leader. */
+const shown = ({
+  done_to,
+  next_at,
+  ...schedule
+}: ScheduleView & { done_to?: unknown; next_at?: unknown }): ScheduleView => schedule
 
 function there<T>(value: T | undefined): T {
   if (value === undefined) throw notFound('schedule')

@@ -11,6 +11,7 @@ const LOAD: Readonly<Record<string, () => Promise<Entry>>> = {
   pg: async () => (await import('./cli-pg.ts')).pgCommand,
   keys: async () => (await import('./cli-keys.ts')).keysCommand,
   callbacks: async () => (await import('./cli-callbacks.ts')).callbacksCommand,
+  api: async () => (await import('./cli-api.ts')).apiCommand,
   maintain: async () => (await import('./cli-maintain.ts')).maintainCommand,
   tick: async () => (await import('./cli-tick.ts')).tickCommand,
   job: async () => (await import('./cli-job.ts')).jobGroup,

@@ -1,5 +1,6 @@
-// `millrace keys`: makes keyrings, and derives from them what functions get.
+// `millrace keys`: makes keyrings and API keys, and derives from keyrings what functions get.
 
+import { generateApiKey } from '../../core/api/keys.ts'
 import { deriveDispatchKeyring, formatKeyring, generateKeyring, parseKeyring } from '../../core/protocol.ts'
 import { defineCommand, type Options, UsageError, type ValuesOf } from './cli-command.ts'
 
@@ -18,19 +19,24 @@ export function keysText(values: ValuesOf<typeof keysOption>): string {
 
 export const keysCommand = defineCommand({
   name: 'keys',
-  operands: '<generate|dispatch>',
-  summary: 'Makes a keyring (generate), or derives the one that functions get (dispatch).',
+  operands: '<generate|dispatch|api>',
+  summary: 'Makes a keyring (generate) or an API key (api), or derives the keyring that functions get (dispatch).',
   details: `generate prints a new root keyring of one key: the secret MILLRACE_KEYS of maintenance and the callback ingress.
 dispatch prints the keyring with which functions verify what they are sent; the root cannot be computed from it.
-To rotate, put a new key in front (new,old), and take the old one out once its attempts are over.`,
+api prints a new key for MILLRACE_API_KEYS, random and derived from nothing.
+To rotate a root key, put a new key in front (new,old), and take the old one out once its attempts are over.`,
   options: {
     ...keysOption,
     kid: { type: 'string', value: 'ID', help: 'generate: the id of the new key (default: the date, as k20260131)' },
   },
   async run({ values, positionals, result }) {
     const [what, ...rest] = positionals
-    if (rest.length > 0 || (what !== 'generate' && what !== 'dispatch')) {
-      throw new UsageError('keys takes one of generate and dispatch', 'millrace keys --help')
+    if (rest.length > 0 || !['generate', 'dispatch', 'api'].includes(what ?? '')) {
+      throw new UsageError('keys takes one of generate, dispatch and api', 'millrace keys --help')
+    }
+    if (what === 'api') {
+      const key = generateApiKey()
+      return result(key, { key })
     }
     const keyring =
       what === 'generate'

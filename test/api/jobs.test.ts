@@ -1,7 +1,7 @@
 // Jobs over the admin API: enqueue with every option, look, wait, retry, cancel, move, page through lists.
 
 import { describe, expect, it, vi } from 'vitest'
-import { useApi } from '../support/api.ts'
+import { neverDone, useApi } from '../support/api.ts'
 import { claimAll, close, completed, enqueue, failed, fatal, only, running, view } from '../support/engine-database.ts'
 
 const api = useApi()
@@ -306,4 +306,8 @@ it('tells whoever runs it of every request, and never of a key', async () => {
     { method: 'POST', path: '/api/jobs', status: 201 },
     { method: 'GET', path: '/api/jobs/:id', status: 404, code: 'not_found', cause: undefined },
   ])
+})
+
+it('does all of this, and answers as the document says', () => {
+  expect(neverDone(path => path.startsWith('/api/jobs'))).toEqual([])
 })

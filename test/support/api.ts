@@ -101,7 +101,14 @@ export const operations: readonly Operation[] = Object.entries(document.paths).f
 )
 
 /** Which answers have been seen and found right: `GET /api/jobs 200`. */
-export const seen = new Set<string>()
+const seen = new Set<string>()
+
+/** The operations below a path that no test of the file has had done. */
+export const neverDone = (fits: (path: string) => boolean): string[] =>
+  operations
+    .filter(({ path }) => fits(path))
+    .map(({ method, path, statuses }) => `${method} ${path} ${statuses.find(status => status < 300)}`)
+    .filter(name => !seen.has(name))
 
 const ajv = new Ajv2020({ strict: true, allErrors: true, allowUnionTypes: true })
 ajv.addKeyword('x-code')

@@ -1,0 +1,65 @@
+// `millrace api`: the private admin API as a process of its own.
+
+import { type ApiEvent, apiApp, openApiDocument } from '../../core/api/app.ts'
+import { databaseOption, databaseUrl, defineCommand, integer, schemaOption } from './cli-command.ts'
+import { postgresSql } from './postgres-sql.ts'
+import { serveNode } from './serve.ts'
+import { stopRequest } from './stop-request.ts'
+
+const DEFAULT_PORT = 4100
+
+export const apiCommand = defineCommand({
+  name: 'api',
+  summary: 'Serves the private admin API until Ctrl-C or SIGTERM, and prints its URL as the first line.',
+  details: `Everything below /api needs a key: Authorization: Bearer mk_... It has no TLS and no CORS: keep it where only your
+own services reach it. GET /healthz says that it answers, GET /readyz asks the database, and neither needs a key.
+\`millrace keys api\` makes a key; mk_...:enqueue,read restricts one to scopes, of enqueue, read and operate.
+On SIGTERM it finishes the requests it has begun and exits with 0.`,
+  options: {
+    ...databaseOption,
+    ...schemaOption,
+    'api-keys': {
+      type: 'string',
+      value: 'KEYS',
+      help: 'the keys, mk_...[:scope,...][;mk_...] (default: $MILLRACE_API_KEYS)',
+    },
+    port: { type: 'string', value: 'N', help: `the port (default: ${DEFAULT_PORT}; 0 for any free one)` },
+    host: { type: 'string', value: 'HOST', help: 'the address to listen on (default: 127.0.0.1)' },
+    'no-prepare': { type: 'boolean', help: 'no named statements; for poolers that do not follow them' },
+    connections: { type: 'string', value: 'N', help: 'database connections at most (default: 10)' },
+    openapi: { type: 'boolean', help: 'print the OpenAPI document, and end' },
+  },
+  async run({ values, result, progress }) {
+    if (values.openapi) return result(JSON.stringify(openApiDocument(), null, 2), openApiDocument())
+    const { host, schema } = values
+    const port = integer('port', values.port, 0, 65_535) ?? DEFAULT_PORT
+    const sql = postgresSql(databaseUrl(values), {
+      max: integer('connections', values.connections, 1, 100) ?? 10,
+      prepare: !values['no-prepare'],
+      applicationName: 'millrace api',
+    })
+    try {
+      const apiKeys = values['api-keys'] ?? process.env.MILLRACE_API_KEYS
+      const app = apiApp({ sql, schema, apiKeys, onEvent: reportFailures })
+      const stop = stopRequest()
+      const server = await serveNode(app.fetch, { host, port })
+      if (isPublic(host))
+        progress(`${server.url} is not for this machine only: keys travel over it, so put TLS before it`)
+      result(server.url, { url: server.url, pid: process.pid })
+      await stop
+      progress('Finishing the requests under way')
+      await server.close()
+    } finally {
+      await sql.end()
+    }
+  },
+})
+
+const isPublic = (host = '127.0.0.1'): boolean => !/^(127\.[\d.]+|::1|localhost)$/.test(host)
+
+/** Callers are told to try again; whoever runs the API must hear why. */
+function reportFailures({ method, path, status, cause }: ApiEvent): void {
+  if (status < 500) return
+  const why = cause instanceof Error ? cause.message || String((cause as { code?: unknown }).code) : String(cause)
+  process.stderr.write(`${method} ${path} answered ${status}: ${why}\n`)
+}
