@@ -94,3 +94,11 @@ it('holds the last 50, the failure that ended the job included', async () => {
   expect(errors).toHaveLength(50)
   expect(errors.at(-1)).toEqual([1, 'reported'])
 })
+
+it('tells when an attempt failed, also after an operator has retried the job', async () => {
+  const job = await running(database)
+  await close(database, job, fatal)
+  const { errors } = await view(database, job.id)
+  await database.sql`select millrace.retry(array[${job.id}::bigint])`
+  expect((await view(database, job.id)).errors).toEqual(errors)
+})
