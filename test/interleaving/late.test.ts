@@ -2,6 +2,7 @@
 
 import postgres from 'postgres'
 import { expect, it, onTestFinished } from 'vitest'
+import { settled } from '../support/settled.ts'
 import { useArena } from './race.ts'
 import { HELD } from './world.ts'
 
@@ -23,6 +24,7 @@ async function passOn(): Promise<void> {
   await referee.unsafe(ENQUEUE)
   await referee.unsafe('select millrace.rotate()')
   await referee.unsafe(`select millrace.claim(${world.drainer}, 1000)`)
+  await settled(referee)
   await referee.unsafe('select millrace.survey()')
   while ((await referee.unsafe('select millrace.prune() as pruned'))[0]?.pruned);
 }

@@ -74,7 +74,8 @@ begin
   create table saved.ended as select * from probe.ended;
 end $$;
 
-create function probe.restore() returns void language plpgsql set session_replication_role = replica as $$
+-- In a session without triggers.
+create function probe.restore() returns void language plpgsql as $$
 begin
   ${each(table => `delete from millrace.${table};`)}
   ${each(table => `insert into millrace.${table} overriding system value select * from saved.${table};`)}

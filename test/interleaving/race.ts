@@ -59,8 +59,10 @@ export function useArena(players: number, prepare?: (sql: postgres.Sql) => Promi
     world = await buildWorld(sql)
     await prepare?.(sql)
     await sql`select probe.save()`
-    // One more for the observer, one for what comes in between.
+    // The first one observes and restores, the second one is the referee's.
     sessions = await Promise.all(Array.from({ length: players + 2 }, () => open(database.url)))
+    // For good, since every change of it makes the session forget its plans.
+    await sessions[0]?.client.unsafe('set session_replication_role = replica')
   })
   afterAll(async () => {
     await Promise.all(sessions.map(({ client }) => client.end({ timeout: 1 })))
@@ -68,7 +70,7 @@ export function useArena(players: number, prepare?: (sql: postgres.Sql) => Promi
 
   const restore = async () => {
     played += 1
-    const { client } = sessions[1] as Session
+    const { client } = sessions[0] as Session
     if (played % VACATE_EVERY === 0) await client.unsafe('call probe.vacate()')
     await client.unsafe('select probe.restore()')
   }

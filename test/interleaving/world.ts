@@ -4,6 +4,7 @@ import { toSql } from 'millrace'
 import type postgres from 'postgres'
 import { SqlEngine } from '../../core/sql-engine.ts'
 import { enqueue } from '../support/engine-database.ts'
+import { settled } from '../support/settled.ts'
 
 export interface Ref {
   readonly segment: string
@@ -84,6 +85,7 @@ export async function buildWorld(sql: postgres.Sql): Promise<World> {
   const due = await one({ delay_seconds: 3600 })
   await sql`update millrace.deferred set run_at = now() - interval '1 hour' where id = ${due}`
   await sql`update millrace.runtime set lost_at = '-infinity' where id = ${lost}`
+  await settled(sql)
   await sql`select millrace.survey()`
   const drained = await sql`select number from millrace.segment where drained`
   if (drained.length !== 1) throw new Error(`${drained.length} segments are drained`)

@@ -12,6 +12,7 @@ import {
   fatal,
   only,
 } from '../support/engine-database.ts'
+import { settled } from '../support/settled.ts'
 
 export const KEY = 'the-key'
 
@@ -56,7 +57,7 @@ async function ended(database: EngineDatabase, outcome: Outcome, queue?: string)
 export async function seal({ sql }: EngineDatabase): Promise<void> {
   await sql`update millrace.setting set value = 0 where name = 'rotate_seconds'`
   await sql`select millrace.rotate()`
-  await sql`select millrace.survey()`
+  await settled(sql)
   await sql`select millrace.survey()`
 }
 
