@@ -1,6 +1,6 @@
 // The admin API: a Hono app over the admin module and the client, for those who hold a key.
 
-import { type Context, Hono } from 'hono'
+import { type Context, Hono, type Next } from 'hono'
 import { admin } from '../admin/admin.ts'
 import { type Database, toSql } from '../drivers.ts'
 import { quoteIdentifier } from '../sql.ts'
@@ -44,8 +44,6 @@ export interface ApiEvent {
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024
 
-const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
-
 /** Every route that needs a key. */
 export const apiRoutes: readonly Route[] = [
   enqueueRoute,
@@ -78,48 +76,48 @@ export const openApiDocument = (): { readonly [key: string]: unknown } => openAp
  */
 export function apiApp(options: ApiOptions): Hono {
   const keys = parseApiKeys(options.apiKeys ?? [])
-  const { schema = 'millrace', maxBodyBytes = MAX_BODY_BYTES } = options
+  const { schema = 'millrace', maxBodyBytes = MAX_BODY_BYTES, onEvent } = options
   const services: Services = { sql: toSql(options.sql), schema, admin: admin(options.sql, { schema }) }
-
-  const handle = async (route: Route, c: Context): Promise<Response> => {
-    authorize(keys, c, route)
-    const input = await inputOf(route, c.req, maxBodyBytes)
-    const idempotencyKey = idempotencyKeyOf(route, c.req)
-    const answer = await route.run(input, { ...services, idempotencyKey, signal: c.req.raw.signal })
-    return Response.json(answer, { status: route.status ?? 200 })
-  }
-
   const app = new Hono()
-  app.use(async (c, next) => {
-    await next()
-    for (const [name, value] of Object.entries(HEADERS)) c.res.headers.set(name, value)
-  })
+  app.use(withHeaders)
   app.get('/healthz', c => c.json({ ok: true }))
   app.get('/readyz', async c => c.json({ ok: await isReady(services) }))
   for (const route of apiRoutes) {
     app.on(route.method, route.path, async c => {
-      const response = await handle(route, c)
-      options.onEvent?.({ method: route.method, path: route.path, status: response.status })
-      return response
+      authorize(keys, c, route)
+      const answer = await route.run(await inputOf(route, c.req, maxBodyBytes), {
+        ...services,
+        idempotencyKey: idempotencyKeyOf(route, c.req),
+        signal: c.req.raw.signal,
+      })
+      const { method, path, status = 200 } = route
+      onEvent?.({ method, path, status })
+      return Response.json(answer, { status })
     })
   }
-  for (const [path, methods] of methodsByPath()) {
+  for (const [path, allow] of methodsByPath()) {
     app.all(path, c => {
       authorize(keys, c)
-      return new Problem('method_not_allowed', `${path} takes ${methods}`).response({ allow: methods })
+      throw new Problem('method_not_allowed', `This path takes ${allow}`, { headers: { allow } })
     })
   }
-  app.notFound(c => {
+  app.all('*', c => {
     authorize(keys, c)
     throw new Problem('not_found', 'There is nothing at this path')
   })
   app.onError((error, c) => {
     const problem = problemOf(error)
     const { code, status, cause } = problem
-    options.onEvent?.({ method: c.req.method, path: c.req.routePath, status, code, cause })
-    return problem.response(HEADERS)
+    onEvent?.({ method: c.req.method, path: c.req.routePath, status, code, cause })
+    return problem.response()
   })
   return app
+}
+
+async function withHeaders(c: Context, next: Next): Promise<void> {
+  await next()
+  c.res.headers.set('cache-control', 'no-store')
+  c.res.headers.set('x-content-type-options', 'nosniff')
 }
 
 /** @throws {Problem} 401 without a right key, 403 without the scope */

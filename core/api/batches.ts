@@ -1,5 +1,6 @@
 // Routes on batches: bulk operations that the leader does a chunk at a time.
 
+import type { Batch } from '../admin/batches.ts'
 import { jobRow } from './jobs.ts'
 import { notFound } from './problem.ts'
 import { route } from './route.ts'
@@ -7,17 +8,18 @@ import {
   boolean,
   closed,
   integer,
+  type JsonSchema,
   list,
   named,
   nullable,
   object,
   oneOf,
   record,
+  type Schema,
   string,
-  type TypeOf,
   time,
 } from './schema.ts'
-import { all, by, id, ids, idText, jobFilter, jobFilterOf, lane, page, paging } from './shapes.ts'
+import { bulkFilter, by, id, idText, jobFilterOf, lane, page, paging } from './shapes.ts'
 
 const operation = oneOf(['retry', 'cancel', 'set_priority', 'move_queue'])
 const state = oneOf(['pending', 'running', 'completed', 'cancelled'])
@@ -27,7 +29,7 @@ const batch = named(
   object({
     id,
     operation,
-    filter: record,
+    filter: record as JsonSchema as Schema<Batch['filter']>,
     params: closed({}, lane),
     state,
     created_at: time,
@@ -40,7 +42,7 @@ const batch = named(
   }),
 )
 
-const wanted = { operation, filter: closed({}, { ...jobFilter, ids, all }) }
+const wanted = { operation, filter: bulkFilter }
 const given = { params: closed({}, lane) }
 const errors = ['invalid_queue', 'invalid_priority'] as const
 
@@ -56,7 +58,7 @@ export const batchRoutes = [
     answer: batch,
     errors,
     run: ({ body: { operation, filter, params, by } }, { admin }) =>
-      admin.batches.submit(operation, jobFilterOf(filter), params, by) as Promise<TypeOf<typeof batch>>,
+      admin.batches.submit(operation, jobFilterOf(filter), params, by),
   }),
   route({
     method: 'POST',
@@ -76,8 +78,7 @@ export const batchRoutes = [
     summary: 'Lists batches, newest first.',
     query: { state, ...paging },
     answer: page(batch),
-    run: ({ query }, { admin }) =>
-      admin.batches.list(query) as Promise<TypeOf<ReturnType<typeof page<TypeOf<typeof batch>>>>>,
+    run: ({ query }, { admin }) => admin.batches.list(query),
   }),
   route({
     method: 'GET',
@@ -101,7 +102,7 @@ export const batchRoutes = [
   }),
 ]
 
-function there(found: object | undefined): TypeOf<typeof batch> {
+function there(found: Batch | undefined): Batch {
   if (found === undefined) throw notFound('batch')
-  return found as TypeOf<typeof batch>
+  return found
 }

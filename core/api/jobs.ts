@@ -189,11 +189,13 @@ export const jobRoutes = [
   }),
 ]
 
+/** Until it has ended, the time is over, there is no such job, or nobody waits for the answer any more. */
 async function ended(id: string, timeoutSeconds: number, { sql, schema, signal }: Call): Promise<void> {
   try {
     await waitFor(sql, id, { timeoutSeconds, schema, signal })
   } catch (error) {
-    if (!(error instanceof MillraceError && (error.code === 'timeout' || error.code === 'not_found'))) throw error
+    const expected = error instanceof MillraceError && (error.code === 'timeout' || error.code === 'not_found')
+    if (!expected && !signal.aborted) throw error
   }
 }
 

@@ -7,7 +7,7 @@ import { equalBytes, utf8 } from '../protocol/bytes.ts'
 /** `enqueue`: jobs in; `read`: look at everything; `operate`: retry, cancel, pause and the like. */
 export type Scope = 'enqueue' | 'read' | 'operate'
 
-export const SCOPES: readonly Scope[] = ['enqueue', 'read', 'operate']
+const SCOPES: readonly Scope[] = ['enqueue', 'read', 'operate']
 
 /** A key's hash, and what the key may do. */
 export interface ApiKey {

@@ -35,31 +35,32 @@ export const STATUS = {
   unavailable: 503,
 } as const
 
+interface ProblemOptions {
+  readonly hint?: string | undefined
+  readonly cause?: unknown
+  readonly headers?: Readonly<Record<string, string>> | undefined
+}
+
 /** Ends the handling of a request with `{"error": {"code", "message", "hint"?}}`. */
 export class Problem extends Error {
   readonly code: ApiErrorCode
   readonly hint: string | undefined
+  readonly headers: Readonly<Record<string, string>>
 
-  constructor(
-    code: ApiErrorCode,
-    message: string,
-    { hint, cause }: { hint?: string | undefined; cause?: unknown } = {},
-  ) {
+  constructor(code: ApiErrorCode, message: string, { hint, cause, headers }: ProblemOptions = {}) {
     super(message, { cause })
     this.code = code
     this.hint = hint
+    this.headers = { ...HEADERS[STATUS[code]], ...headers }
   }
 
   get status(): ApiStatus {
     return STATUS[this.code]
   }
 
-  response(headers: Readonly<Record<string, string>> = {}): Response {
-    const { code, message, hint, status } = this
-    return Response.json(
-      { error: { code, message, ...(hint !== undefined && { hint }) } },
-      { status, headers: { ...HEADERS[status], ...headers } },
-    )
+  response(): Response {
+    const { code, message, hint, status, headers } = this
+    return Response.json({ error: { code, message, ...(hint !== undefined && { hint }) } }, { status, headers })
   }
 }
 

@@ -1,7 +1,21 @@
 // The parts that requests and answers of several routes share.
 
+import type { BatchFilter } from '../admin/batches.ts'
 import type { JobState } from '../wire.ts'
-import { boolean, closed, integer, list, named, nullable, object, oneOf, type Schema, string, time } from './schema.ts'
+import {
+  boolean,
+  closed,
+  integer,
+  list,
+  named,
+  nullable,
+  object,
+  oneOf,
+  type Schema,
+  string,
+  type TypeOf,
+  time,
+} from './schema.ts'
 
 /** At most 1 000 in one request; batches are for more. */
 export const MAX_IDS = 1_000
@@ -78,22 +92,15 @@ export const jobFilter = {
   enqueued_before: string({ format: 'date-time', description: 'Before' }),
 }
 
+export const all = boolean({ description: 'Says that an empty filter is meant' })
+
+/** For what changes many. */
+export const bulkFilter = closed({}, { ...jobFilter, ids, all })
+
 /** The database's names as the admin module's. */
-export const jobFilterOf = <
-  Filter extends { unique_key?: unknown; enqueued_after?: unknown; enqueued_before?: unknown },
->({
+export const jobFilterOf = ({
   unique_key: uniqueKey,
   enqueued_after: enqueuedAfter,
   enqueued_before: enqueuedBefore,
   ...same
-}: Filter) =>
-  ({ ...same, uniqueKey, enqueuedAfter, enqueuedBefore }) as Omit<
-    Filter,
-    'unique_key' | 'enqueued_after' | 'enqueued_before'
-  > & {
-    uniqueKey: Filter['unique_key']
-    enqueuedAfter: Filter['enqueued_after']
-    enqueuedBefore: Filter['enqueued_before']
-  }
-
-export const all = boolean({ description: 'Says that an empty filter is meant' })
+}: TypeOf<typeof bulkFilter>): BatchFilter => ({ ...same, uniqueKey, enqueuedAfter, enqueuedBefore })
