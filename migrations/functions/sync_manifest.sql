@@ -98,6 +98,13 @@ declare
   payload_limit constant bigint := (select value from millrace.setting where name = 'payload_limit_bytes');
   problems text;
 begin
+  -- A name that is mistyped here would take back all that the source has declared.
+  if jsonb_typeof(manifest) is distinct from 'object' or exists (
+    select from jsonb_each(case jsonb_typeof(manifest) when 'object' then manifest end) m
+    where m.key not in ('kinds', 'subscriptions', 'schedules', 'queues') or jsonb_typeof(m.value) <> 'array') then
+    raise exception using errcode = 'check_violation', constraint = 'invalid_declaration',
+      message = 'millrace: a manifest is an object of the arrays kinds, subscriptions, schedules and queues';
+  end if;
   select string_agg(format('%s (declared by %s)', d.name, o.source), ', ') into problems
   from millrace.declared_names(manifest) d
   join (

@@ -207,6 +207,15 @@ describe('what could never work is refused, with every reason', () => {
     expect(await database.sql`select from millrace.manifest`).toHaveLength(0)
   })
 
+  it.each([{ kindz: [] }, { kinds: {} }, { kinds: 'a' }, { queues: null }, []])('%o is no manifest', async manifest => {
+    await sync(kinds('a'))
+    await expect(sync(manifest)).rejects.toMatchObject({
+      constraint_name: 'invalid_declaration',
+      message: expect.stringContaining('a manifest is'),
+    })
+    expect(await declared()).toEqual(['a'])
+  })
+
   it('all of them at once, and names that are declared twice', async () => {
     await expect(
       sync({ kinds: [kind, kind, { name: 'b', priority: 7 }], queues: [{ name: 'q', weight: 0 }] }),
