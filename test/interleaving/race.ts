@@ -129,7 +129,9 @@ const surprises = (parts: readonly Part[], told: readonly Told[]): string[] => [
   ...told.flatMap(({ error }, n) =>
     error && !announced(parts[n] as Part, error) ? [`${error.code} ${error.message}`] : [],
   ),
-  ...told.flatMap(({ rows }, n) => (rows ?? []).flatMap(row => parts[n]?.verb.wrong?.(row) ?? [])),
+  ...told.flatMap(({ rows }, n) =>
+    parts.length > 2 ? [] : (rows ?? []).flatMap(row => parts[n]?.verb.wrong?.(row) ?? []),
+  ),
   ...told.flatMap(change => {
     if (!change.committed || change.rows?.[0]?.epoch !== '2') return []
     return told.flatMap(({ beganAt, error }, n) =>

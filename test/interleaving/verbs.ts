@@ -13,7 +13,7 @@ export interface Verb {
   revives?(row: Record<string, unknown>): string | undefined
   /** The jobs which, by this committed answer, are cancelled. */
   cancels?(row: Record<string, unknown>): string | undefined
-  /** What must not be told, whatever the other one does. */
+  /** What must not be told, whatever one other does: two could end a job and empty its segment. */
   wrong?(row: Record<string, unknown>): string | undefined
   /** SQLSTATEs and constraints with which it may be refused in a race, having changed nothing. */
   readonly refused: readonly string[]
@@ -42,10 +42,15 @@ const all = (world: World): Ref[] => Object.values(world.open)
 const unfinished = (world: World): string[] => [...all(world).map(({ id }) => id), ...Object.values(world.waiting)]
 const allIds = (world: World): string[] => [...unfinished(world), ...Object.values(world.ended)]
 
+/** Every attempt of the world is there, open or with its end on record. */
+const missing = (row: Record<string, unknown>): string | undefined =>
+  row.state === null ? `attempt ${row.nth} was not found` : undefined
+
 /** The outcomes are dealt to the attempts in turn. */
 const closing = (name: string, outcomes: readonly string[], detail?: object): Verb => ({
   name,
   refused: [BUSY],
+  wrong: missing,
   statement: world => {
     const items = all(world)
     const dealt = items.map((_, n) => `'${outcomes[n % outcomes.length]}'`).join(',')
@@ -78,6 +83,7 @@ export const VERBS: readonly Verb[] = [
   {
     name: 'heartbeat',
     refused: [],
+    wrong: missing,
     statement: world =>
       `select * from millrace.heartbeat(${refs(all(world))}, array_fill(60::float8, array[${all(world).length}]))`,
   },
