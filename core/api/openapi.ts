@@ -3,7 +3,7 @@
 import { IDEMPOTENCY_KEY } from './input.ts'
 import { type ApiErrorCode, STATUS } from './problem.ts'
 import type { Route } from './route.ts'
-import { type JsonSchema, named, object, oneOf, type Shape, string } from './schema.ts'
+import { boolean, type JsonSchema, named, object, oneOf, type Shape, string } from './schema.ts'
 
 type Part = { readonly [key: string]: unknown }
 
@@ -16,7 +16,10 @@ const INFO = {
 /** OpenAPI 3.1; its schemas are JSON Schema 2020-12. */
 export function openApi(routes: readonly Route[]): Part {
   const schemas = new Map<string, unknown>()
-  const paths: Record<string, Record<string, unknown>> = {}
+  const paths: Record<string, Record<string, unknown>> = {
+    '/healthz': { get: probe('healthz', 'Says that the API answers.', errorResponses([], schemas)) },
+    '/readyz': { get: probe('readyz', 'Asks the database.', errorResponses(['unavailable'], schemas)) },
+  }
   for (const route of routes) {
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}')
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route, schemas) }
@@ -32,6 +35,18 @@ export function openApi(routes: readonly Route[]): Part {
     security: [{ key: [] }],
   }
 }
+
+/** For platforms that ask whether a process is well: they have no key. */
+const probe = (operationId: string, summary: string, errors: Part): Part => ({
+  operationId,
+  summary,
+  tags: ['health'],
+  security: [],
+  responses: {
+    200: { description: 'Yes', content: { 'application/json': { schema: object({ ok: boolean() }) } } },
+    ...errors,
+  },
+})
 
 function operation(route: Route, schemas: Map<string, unknown>): Part {
   const { method, path, scope, summary, params, query, body, answer, status = 200, idempotent } = route
