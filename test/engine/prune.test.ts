@@ -266,6 +266,19 @@ test('a unique key is given up with the last trace of its job', async () => {
   expect(await rows('unique_lock')).toBe(0)
 })
 
+test('... or, if that is in the archive, when it leaves there', async () => {
+  const job = await running(database)
+  await database.sql`insert into millrace.unique_lock (key, job, states) values ('k', ${job.id}, 8)`
+  await close(database, job, completed)
+  expect(await turnOver()).toMatchObject({ archived: 1 })
+  expect(await rows('unique_lock')).toBe(1)
+  await database.sql`update millrace.archive set expires_at = now()`
+  const [lead] = await database.sql`select millrace.lead('maintenance', 'test', 60) as epoch`
+  await database.sql`select millrace.expire(${lead?.epoch}, 10)`
+  expect(await rows('archive')).toBe(0)
+  expect(await rows('unique_lock')).toBe(0)
+})
+
 test('a paused queue keeps nobody from pruning: its jobs are brought forward, in their order', async () => {
   await database.sql`insert into millrace.queue (name, paused_at) values ('paused', now())`
   await close(database, await running(database), completed)

@@ -24,7 +24,7 @@ export interface Told {
 }
 
 export type Step = 'begin' | 'statement' | 'end'
-export const STEPS: readonly Step[] = ['begin', 'statement', 'end']
+const STEPS: readonly Step[] = ['begin', 'statement', 'end']
 
 /** All orders of the steps of `players` players, each as the numbers of the players whose turn it is. */
 export const orders = (players: number): number[][] => merges(Array.from({ length: players }, () => STEPS.length))

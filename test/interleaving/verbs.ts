@@ -76,7 +76,7 @@ const leading = (name: string): Verb => ({
 
 const error = { error: { code: 'reported', message: 'broken' } }
 
-export const VERBS: readonly Verb[] = [
+const VERBS: readonly Verb[] = [
   { name: 'claim', refused: [], statement: ({ runtime }) => `select * from millrace.claim(${runtime}, 100)` },
   closing('close', ['completed']),
   closing('callback', ['retry', 'fail', 'release', 'put_back'], { ...error, delay_ms: 0 }),

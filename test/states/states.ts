@@ -54,7 +54,7 @@ async function ended(database: EngineDatabase, outcome: Outcome, queue?: string)
 }
 
 /** Opens the next segment and marks the last one as drained, if it is. */
-export async function seal({ sql }: EngineDatabase): Promise<void> {
+async function seal({ sql }: EngineDatabase): Promise<void> {
   await sql`update millrace.setting set value = 0 where name = 'rotate_seconds'`
   await sql`select millrace.rotate()`
   await settled(sql)
