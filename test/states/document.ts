@@ -34,7 +34,7 @@ export function readTable(): (Cell & { readonly section: string })[] {
   return text.split(/^## /m).flatMap(part => {
     const section = (part.split('\n')[0] as string).toLowerCase()
     const [header, , ...rows] = part.split('\n').filter(line => line.startsWith('|'))
-    if (!header?.startsWith('| event |')) return []
+    if (header === undefined || cells(header)[0] !== 'event') return []
     const [, ...states] = cells(header)
     return rows.flatMap(row => {
       const [event, ...outcomes] = cells(row) as [string, ...string[]]
