@@ -96,7 +96,9 @@ create function millrace.chores(work boolean) returns text[] language sql as $$
       where exists (select from millrace.job_log j where j.slot = n.slot)
         and (n.opened_at <= now() - make_interval(secs => s.seconds) or millrace.slot_bytes(n.slot) >= s.bytes)),
     (select 'prune' from millrace.prunable() where slot is not null),
-    case when work or exists (select from millrace.lane_head)
+    case when work or exists (
+        select from millrace.lane_head h where not exists (
+          select from millrace.lane l join millrace.queue q on q.name = l.queue where l.id = h.lane and q.paused_at is not null))
         or (select count(*) from millrace.segment where not drained) > 1
       then 'survey' end,
     case when exists (select from millrace.batch where state in ('pending', 'running')) then 'batches' end,

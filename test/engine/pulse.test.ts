@@ -146,6 +146,14 @@ describe('the pulse tells the leader', () => {
     await database.sql`update millrace.segment set opened_at = now()`
   })
 
+  it('to survey lanes that wait, unless their queue is paused', async () => {
+    await enqueue(database.sql, 1, { queue: 'mails' })
+    await database.sql`select millrace.survey()`
+    expect(await chores()).toEqual(['survey'])
+    await database.sql`select millrace.pause_queue('mails', 'mia')`
+    expect(await chores()).toEqual([])
+  })
+
   it('to prune and to survey sealed segments', async () => {
     await database.sql`insert into millrace.segment (number) values (1)`
     expect(await chores()).toEqual(['survey'])
