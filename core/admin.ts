@@ -9,7 +9,7 @@ export type {
   BatchPreview,
   BatchState,
 } from './admin/batches.ts'
-export type { Id, Page, PageOptions } from './admin/calls.ts'
+export type { Page, PageOptions } from './admin/calls.ts'
 export type {
   BulkDeadLetterFilter,
   DeadLetter,
@@ -33,4 +33,5 @@ export type {
 } from './admin/jobs.ts'
 export type { LeaderView, RuntimeView } from './admin/runtimes.ts'
 export type { Counts, KindStats, QueueStats } from './admin/stats.ts'
+export type { Id } from './job-id.ts'
 export type { ScheduleView } from './schedule-engine.ts'

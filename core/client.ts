@@ -4,8 +4,9 @@ import { translatingErrors } from './database-errors.ts'
 import { type Database, toSql } from './drivers.ts'
 import { type EnqueueOptions, type Job, job, toRow } from './enqueue.ts'
 import { type Statement, statementForMany, statementForOne, statementForUnique } from './enqueue-statement.ts'
+import { idsLiteral } from './job-id.ts'
 import type { ArgsOf, Kind } from './kind.ts'
-import { arrayLiteral, quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
+import { quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
 import { type UniqueKeyParts, uniqueKey } from './unique-key.ts'
 import type { JobState } from './wire.ts'
 
@@ -67,6 +68,8 @@ export interface Client {
   /**
    * Cancels jobs that have not ended, in the caller's transaction. Those that run are told at their next heartbeat, and
    * their results are refused. Answers for each job that there is; unknown ones are left out.
+   *
+   * @throws {MillraceError} `invalid_request` for an id that is none, `schema_missing`, `unsupported_driver`
    */
   cancel(tx: Database, ids: string | readonly string[], options?: CancelOptions): Promise<Cancelled[]>
 
@@ -118,7 +121,7 @@ export function createClient({ schema = 'millrace' }: ClientOptions = {}): Clien
       return enqueued as Enqueued
     },
     cancel: async (tx, ids, { reason = null } = {}) =>
-      cancelled(tx, 'cancel($1::text::bigint[], $2::text)', [arrayLiteral([ids].flat()), reason]),
+      cancelled(tx, 'cancel($1::text::bigint[], $2::text)', [idsLiteral([ids].flat()), reason]),
     cancelByKey: async (tx, key, { reason = null } = {}) => {
       const text = typeof key === 'string' ? key : uniqueKey(key)
       const [job] = await cancelled(tx, 'cancel_by_key($1::text, $2::text)', [text, reason])

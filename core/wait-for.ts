@@ -3,6 +3,7 @@
 import { translatingErrors } from './database-errors.ts'
 import { type Database, toSql } from './drivers.ts'
 import { MillraceError } from './errors.ts'
+import { checkId } from './job-id.ts'
 import type { Json } from './json.ts'
 import { quoteIdentifier } from './sql.ts'
 import type { JobView } from './sql-engine.ts'
@@ -33,7 +34,7 @@ const LONGEST_PAUSE_MS = 2_000
 /**
  * One job as it is now; undefined when there is none with that id (any more).
  *
- * @throws {MillraceError} `schema_missing`, `unsupported_driver`
+ * @throws {MillraceError} `invalid_request` for an id that is none, `schema_missing`, `unsupported_driver`
  */
 export async function getJob(
   db: Database,
@@ -47,8 +48,8 @@ export async function getJob(
  * Waits until a job has ended, and answers it: completed, failed or cancelled. It looks again and again, less and less
  * often, so `db` should be a pool, and not the transaction that enqueues the job, which nobody can see before its commit.
  *
- * @throws {MillraceError} `not_found` when there is no such job (any more), `timeout`, `schema_missing`,
- *   `unsupported_driver`; with the reason of `signal` when that fires
+ * @throws {MillraceError} `not_found` when there is no such job (any more), `timeout`, `invalid_request`,
+ *   `schema_missing`, `unsupported_driver`; with the reason of `signal` when that fires
  * @example
  * const id = await enqueue(sql, renderReceipt, { orderId: 42 })
  * const { state, result, errors } = await waitFor<{ url: string }>(sql, id, { timeoutSeconds: 30 })
@@ -82,7 +83,7 @@ async function look(
   const text = `select state, case when ${when} then ${engine}.job($1::text::bigint)::text end as job
     from (select ${engine}.job_state($1::text::bigint) as state offset 0) seen where state is not null`
   const [row] = await translatingErrors(() =>
-    toSql(db).query<{ state: string; job: string | null }>(text, [String(id)]),
+    toSql(db).query<{ state: string; job: string | null }>(text, [checkId(id)]),
   )
   return row && { state: row.state, job: row.job === null ? undefined : (JSON.parse(row.job) as JobView) }
 }

@@ -152,6 +152,14 @@ describe('cancel', () => {
     expect(only(await claimAll(database)).id).toBe(a)
   })
 
+  it('refuses what is no id before it cancels anything', async () => {
+    const [id = ''] = await enqueueMany(database.sql, [job(sync, { feed: 1 })])
+    for (const wrong of ['forty-two', undefined as unknown as string, '-1']) {
+      await expect(cancel(database.sql, [id, wrong])).rejects.toMatchObject({ code: 'invalid_request' })
+    }
+    expect((await view(database, id)).state).toBe('available')
+  })
+
   it('goes by unique key, or by what the key is made of', async () => {
     const { cancelByKey: cancelIn } = createClient({ schema: 'millrace' })
     const first = await enqueue(database.sql, sync, { feed: 1 }, { unique: true })

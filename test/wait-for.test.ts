@@ -52,6 +52,11 @@ describe('waitFor', () => {
     await expect(waitFor(database.sql, '987654321')).rejects.toMatchObject({ code: 'not_found' })
   })
 
+  test('what is no id is refused', async () => {
+    await expect(waitFor(database.sql, 'forty-two')).rejects.toMatchObject({ code: 'invalid_request' })
+    await expect(getJob(database.sql, '1.5')).rejects.toMatchObject({ code: 'invalid_request' })
+  })
+
   test('a signal ends it, with its reason, also in the middle of a pause', async () => {
     const [id = ''] = await enqueue(database.sql)
     const reason = new Error('the user has gone')

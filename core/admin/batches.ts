@@ -1,7 +1,8 @@
 // Bulk operations: submitted once, done by the leader a chunk at a time, in spite of crashes.
 
+import { checkId, type Id } from '../job-id.ts'
 import type { JobState } from '../wire.ts'
-import { type Calls, checkId, type Id, type Page, type PageOptions } from './calls.ts'
+import type { Calls, Page, PageOptions } from './calls.ts'
 import { filterJson, type JobFilter } from './job-filter.ts'
 import type { JobRow, Lane } from './jobs.ts'
 

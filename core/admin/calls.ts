@@ -2,11 +2,7 @@
 
 import { translatingErrors } from '../database-errors.ts'
 import { type Database, toSql } from '../drivers.ts'
-import { MillraceError } from '../errors.ts'
-import { arrayLiteral, quoteIdentifier, type Sql, type SqlValue } from '../sql.ts'
-
-/** A job or batch by its number, in whatever shape it travelled. */
-export type Id = string | number | bigint
+import { quoteIdentifier, type Sql, type SqlValue } from '../sql.ts'
 
 /** One page of a list. */
 export interface Page<Item> {
@@ -22,7 +18,7 @@ export interface PageOptions {
   readonly cursor?: string | null | undefined
 }
 
-/** The SQL functions of one schema of one database. Errors of the database are {@link MillraceError}s where they have a code. */
+/** The SQL functions of one schema of one database. Errors of the database are `MillraceError`s where they have a code. */
 export class Calls {
   readonly #sql: Sql
   readonly #schema: string
@@ -47,16 +43,4 @@ export class Calls {
   #query<Row>(text: string, params: readonly SqlValue[]): Promise<Row[]> {
     return translatingErrors(() => this.#sql.query<Row>(text, params))
   }
-}
-
-/** A Postgres array of ids. @throws {MillraceError} `invalid_request` when one of them is none */
-export function idsLiteral(ids: readonly Id[]): string {
-  for (const id of ids) checkId(id)
-  return arrayLiteral(ids)
-}
-
-/** @throws {MillraceError} `invalid_request` when it is no number that an id could be */
-export function checkId(id: Id): string {
-  if (/^\d{1,18}$/.test(String(id))) return String(id)
-  throw new MillraceError('invalid_request', `Not an id: ${id}`)
 }

@@ -1,7 +1,8 @@
 // Dead letters: failed jobs that wait for somebody to look at them.
 
+import { checkId, type Id } from '../job-id.ts'
 import type { Json } from '../json.ts'
-import { type Calls, checkId, type Id, type Page, type PageOptions } from './calls.ts'
+import type { Calls, Page, PageOptions } from './calls.ts'
 import type { Lane } from './jobs.ts'
 
 /** All that is given must hold. */

@@ -1,7 +1,7 @@
 // Which jobs: the filter of lists and batches, and how it travels.
 
+import { checkId, type Id } from '../job-id.ts'
 import type { JobState } from '../wire.ts'
-import { checkId, type Id } from './calls.ts'
 
 /** All that is given must hold. */
 export interface JobFilter {

@@ -1,8 +1,9 @@
 // Jobs as operators see them: lists, one with its attempts, retry, cancel, another lane.
 
+import { checkId, type Id, idsLiteral } from '../job-id.ts'
 import type { JobView } from '../sql-engine.ts'
 import type { JobState } from '../wire.ts'
-import { type Calls, checkId, type Id, idsLiteral, type Page, type PageOptions } from './calls.ts'
+import type { Calls, Page, PageOptions } from './calls.ts'
 import { filterJson, type JobFilter } from './job-filter.ts'
 
 /** A job in a list, without what may be large. Times are ISO 8601. */
