@@ -64,7 +64,13 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options
     this.#hands = new Hands(options.inHand ?? 1_000, options.batch ?? 500, () => options.idle.nudge())
-    this.#routes = new Routes(options.engine, options.ambiguitySeconds)
+    this.#routes = new Routes(
+      options.engine,
+      limitOf => {
+        for (const [origin, gate] of this.#gates) gate.resize(limitOf(origin))
+      },
+      options.ambiguitySeconds,
+    )
     this.#closer = new Closer(options.engine, options.onEvent)
   }
 
@@ -258,7 +264,7 @@ export class Dispatcher {
 
   #gateOf(route: Route): Gate {
     const known = this.#gates.get(route.origin)
-    if (known) return known.resize(route.concurrency)
+    if (known) return known
     const gate = new Gate(route.concurrency)
     this.#gates.set(route.origin, gate)
     return gate

@@ -32,12 +32,12 @@ export class Gate {
   }
 
   /** Sets how many may be in flight at most, as declared now. */
-  resize(most: number): this {
-    if (most === this.#most) return this
+  resize(most: number): void {
+    if (most === this.#most) return
     // A throttled target stays slowed down; one that is not goes as wide as it may.
     this.#limit = this.#limit < this.#most ? Math.min(this.#limit, most) : most
     this.#most = most
-    return this
+    this.#pump()
   }
 
   succeeded(): void {

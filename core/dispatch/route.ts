@@ -38,8 +38,16 @@ export class Routes {
   #next: Promise<void> | undefined
   #loadedAt = Number.NEGATIVE_INFINITY
 
-  constructor(engine: SqlEngine, ambiguitySeconds = AMBIGUITY_SECONDS) {
+  readonly #onLoaded: (limitOf: (origin: string) => number) => void
+
+  /** `onLoaded` hears after every reading how many requests each origin may have in flight from now on. */
+  constructor(
+    engine: SqlEngine,
+    onLoaded: (limitOf: (origin: string) => number) => void,
+    ambiguitySeconds = AMBIGUITY_SECONDS,
+  ) {
     this.#engine = engine
+    this.#onLoaded = onLoaded
     this.#ambiguitySeconds = ambiguitySeconds
   }
 
@@ -83,6 +91,7 @@ export class Routes {
       subscriptions.flatMap(({ name, url, secret }) => entry(name, this.#webhookRoute(url, secret, limits))),
     )
     this.#loadedAt = performance.now()
+    this.#onLoaded(origin => limits.get(origin) ?? DEFAULTS.concurrency)
   }
 
   /** Undefined for a target that cannot be one: rows may come from other hands than our client's. */

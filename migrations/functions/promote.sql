@@ -5,11 +5,19 @@ set jit = off as $$
 #variable_conflict use_column
 declare
   paced boolean := exists (select from millrace.queue where key_rate is not null) or exists (select from millrace.rate_bucket b where b.next_at is not null);
-  due bigint[] := array(
-    select d.id from millrace.deferred d where d.bucket is null and d.run_at <= now()
-    order by d.run_at, d.id limit case when paced then (max_jobs + 1) / 2 else max_jobs end for update skip locked);
+  due bigint[];
   lined_up bigint[] := '{}';
 begin
+  -- One at a time, or a job would be in line before an earlier one that somebody else is about to put there.
+  if paced and not pg_try_advisory_xact_lock(7264, 0) then
+    promoted := 0;
+    next_at := clock_timestamp() + interval '100 ms';
+    return next;
+    return;
+  end if;
+  due := array(
+    select d.id from millrace.deferred d where d.bucket is null and d.run_at <= now()
+    order by d.run_at, d.id limit case when paced then (max_jobs + 1) / 2 else max_jobs end for update skip locked);
   if paced then
     lined_up := millrace.line_up(due);
     due := array(select unnest(due) except select unnest(lined_up));

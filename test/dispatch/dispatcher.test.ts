@@ -178,10 +178,9 @@ describe('declarations', () => {
     await database.enqueueMany('widens', 5)
     await fn.received.first({})
     await declare(4)
-    await database.enqueueMany('widens', 1)
     await fn.received.until({}, 4)
     release()
-    await work.events.until({ type: 'closed', kind: 'widens' }, 6)
+    await work.events.until({ type: 'closed', kind: 'widens' }, 5)
     expect(fn.mostAtOnce).toBe(4)
   })
 

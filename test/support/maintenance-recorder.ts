@@ -1,5 +1,7 @@
 // A list of what happened that can be waited on, for what is there already and for what is yet to come.
 
+import { inspect } from 'node:util'
+
 /** Some of an item's fields, or a condition on it. */
 export type Match<T> = Partial<Record<keyof (T extends T ? T : never) | string, unknown>> | ((item: T) => boolean)
 
@@ -42,13 +44,11 @@ export class Recorder<T extends object> {
   }
 
   #missing(match: Match<T>, count: number): string {
-    const seen = this.all.slice(-20).map(item => JSON.stringify(item, (_, value) => readable(value)))
+    const seen = this.all.slice(-20).map(item => inspect(item, { depth: 1, breakLength: Number.POSITIVE_INFINITY }))
     const wanted = typeof match === 'function' ? String(match) : JSON.stringify(match)
     return `${this.of(match).length} of ${count} ${wanted}; the last that happened:\n${seen.join('\n')}`
   }
 }
-
-const readable = (value: unknown): unknown => (value instanceof Error ? String(value) : value)
 
 const fits = <T extends object>(item: T, match: Match<T>): boolean =>
   typeof match === 'function'
