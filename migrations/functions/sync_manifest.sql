@@ -121,8 +121,12 @@ begin
     select 'kind', name, coalesce(millrace.job_problem(kind => name, args => '{}', queue => queue, priority => priority,
       run_at => null, delay => null, max_attempts => max_attempts, tags => null, metadata => null,
       ordering_key => null, rate_key => null, payload_limit => payload_limit),
-      case when not time_limit_seconds > 0 then 'time_limit_seconds is above 0' end)
-    from jsonb_to_recordset(manifest -> 'kinds') as k(name text, queue text, priority int, max_attempts int, time_limit_seconds float8)
+      case when not time_limit_seconds > 0 then 'time_limit_seconds is above 0' end, millrace.target_problem(retry, target))
+    from jsonb_to_recordset(manifest -> 'kinds') as k(name text, queue text, priority int, max_attempts int, time_limit_seconds float8,
+      retry jsonb, target jsonb)
+    union all
+    select 'subscription', name, millrace.subscription_problem(e)
+    from jsonb_array_elements(manifest -> 'subscriptions') e, jsonb_to_record(e) as d(name text)
     union all
     select 'schedule', s.name, coalesce(
       millrace.job_problem(kind => s.kind, args => e -> 'args', queue => s.queue, priority => s.priority, run_at => null, delay => null,
@@ -158,6 +162,29 @@ create function millrace.schedule_problem(
     when time_arg is not null and jsonb_typeof(args) <> 'object' then 'time_arg needs args that are an object'
     when metadata ? 'schedule' then 'metadata.schedule is set by each occurrence'
   end
+$$;
+
+create function millrace.target_problem(retry jsonb, target jsonb) returns text language sql as $$
+  select case
+    when nullif(retry, 'null') -> 'strategy' not in ('"exponential"', '"linear"', '"fixed"', '"list"') or jsonb_typeof(retry) not in ('object', 'null')
+      then 'retry is an object with the strategy exponential, linear, fixed or list'
+    when coalesce(target, 'null') = 'null' then null
+    when not coalesce(target ->> 'url' ~* '^https?://[^/]', false) then 'target is an object with an absolute http(s) url'
+    when target ->> 'mode' not in ('sync', 'callback') then 'mode is sync or callback'
+  end
+$$;
+
+-- The secret is not quoted.
+create function millrace.subscription_problem(subscription jsonb) returns text language sql as $$
+  select case
+    when name is null or length(name) not between 1 and 200 then 'name has 1 to 200 characters'
+    when not coalesce(url ~* '^https?://[^/]', false) then 'url is an absolute http(s) URL'
+    when not coalesce(events <> '{}' and events <@ array['completed', 'failed', 'cancelled'], false) then 'events are some of completed, failed and cancelled'
+    when kinds = '{}' then 'kinds is empty: leave it out for all of them'
+    when not coalesce(secret ~ '^whsec_([A-Za-z0-9+/]{4}){8,20}([A-Za-z0-9+/]{4}([A-Za-z0-9+/]{2}==)?|[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$', false)
+      then 'secret is whsec_ and 24 to 64 bytes in base64'
+  end
+  from jsonb_to_record(subscription) as s(name text, kinds text[], events text[], url text, secret text)
 $$;
 
 create function millrace.queue_problem(queue jsonb) returns text language sql as $$

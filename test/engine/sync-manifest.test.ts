@@ -12,6 +12,7 @@ interface Synced {
   readonly removed: readonly string[]
 }
 
+const secret = `whsec_${btoa('x'.repeat(24))}`
 const kinds = (...names: string[]) => ({ kinds: names.map(name => ({ name })), subscriptions: [] })
 
 async function sync(manifest: object, source = 'shop', client: postgres.Sql = database.sql): Promise<Synced> {
@@ -42,8 +43,9 @@ describe('a manifest', () => {
   })
 
   it('changes what was declared before, down to what it leaves out', async () => {
+    const target = { url: 'https://a.example' }
     await sync({
-      kinds: [{ name: 'a', queue: 'slow', priority: 4, max_attempts: 3, time_limit_seconds: 9, retry: {}, target: {} }],
+      kinds: [{ name: 'a', queue: 'slow', priority: 4, max_attempts: 3, time_limit_seconds: 9, retry: {}, target }],
     })
     await sync({ kinds: [{ name: 'a', queue: 'fast' }] })
     const left = { priority: null, max_attempts: null, time_limit_seconds: null, retry: null, target: null }
@@ -53,7 +55,7 @@ describe('a manifest', () => {
   })
 
   it('removes kinds and subscriptions of its own source only', async () => {
-    const subscription = { name: 'hook', events: ['completed'], url: 'https://a.example', secret: 's' }
+    const subscription = { name: 'hook', events: ['completed'], url: 'https://a.example', secret }
     await sync({ kinds: [{ name: 'a' }, { name: 'b' }], subscriptions: [subscription] })
     await sync(kinds('c'), 'billing')
     expect(await sync(kinds('b'))).toMatchObject({ removed: ['a', 'hook'] })
@@ -84,7 +86,7 @@ describe('a name', () => {
 
   it('may be that of a kind and of a subscription, of different sources', async () => {
     await sync(kinds('a'))
-    const subscription = { name: 'a', events: ['completed'], url: 'https://a.example', secret: 's' }
+    const subscription = { name: 'a', events: ['completed'], url: 'https://a.example', secret }
     expect(await sync({ kinds: [], subscriptions: [subscription] }, 'billing')).toMatchObject({ changed: true })
   })
 })
@@ -169,6 +171,7 @@ describe('a queue', () => {
 describe('what could never work is refused, with every reason', () => {
   const kind = { name: 'a' }
   const schedule = { name: 's', expression: '* * * * *', kind: 'a', args: {} }
+  const subscription = { name: 'shop', events: ['completed'], url: 'https://a.example', secret }
   it.each([
     ['kinds', { ...kind, priority: 5 }, "kind 'a': invalid_priority"],
     ['kinds', { ...kind, max_attempts: 0 }, "kind 'a': invalid_max_attempts"],
@@ -176,6 +179,18 @@ describe('what could never work is refused, with every reason', () => {
     ['kinds', { name: 'millrace.own' }, 'invalid_kind'],
     ['kinds', {}, 'kind without a name: invalid_kind'],
     ['kinds', { ...kind, time_limit_seconds: 0 }, 'time_limit_seconds'],
+    ['kinds', { ...kind, retry: { strategy: 'never' } }, 'retry is'],
+    ['kinds', { ...kind, retry: 'linear' }, 'retry is'],
+    ['kinds', { ...kind, target: 'https://a.example' }, 'target is'],
+    ['kinds', { ...kind, target: { url: 'ftp://a.example' } }, 'target is'],
+    ['kinds', { ...kind, target: { url: 'https://a.example', mode: 'async' } }, 'mode is'],
+    ['subscriptions', { ...subscription, name: '' }, 'name has'],
+    ['subscriptions', { ...subscription, url: 'a.example' }, "subscription 'shop': url is"],
+    ['subscriptions', { ...subscription, events: undefined }, 'events are'],
+    ['subscriptions', { ...subscription, events: ['retried'] }, 'events are'],
+    ['subscriptions', { ...subscription, kinds: [] }, 'kinds is empty'],
+    ['subscriptions', { ...subscription, secret: 'whsec_dG9vIHNob3J0' }, '24 to 64 bytes'],
+    ['subscriptions', { ...subscription, secret: `whsec_${btoa('x'.repeat(65))}` }, '24 to 64 bytes'],
     ['schedules', { ...schedule, kind: '' }, "schedule 's': invalid_kind"],
     ['schedules', { ...schedule, priority: 0 }, 'invalid_priority'],
     ['schedules', { ...schedule, tags: [''] }, 'invalid_tags'],
@@ -205,6 +220,11 @@ describe('what could never work is refused, with every reason', () => {
       message: expect.stringContaining(reason),
     })
     expect(await database.sql`select from millrace.manifest`).toHaveLength(0)
+  })
+
+  it.each([24, 25, 26, 62, 63, 64])('a secret of %i bytes is none of them', async bytes => {
+    const whole = { ...subscription, secret: `whsec_${btoa('x'.repeat(bytes))}` }
+    expect(await sync({ subscriptions: [whole] })).toMatchObject({ changed: true })
   })
 
   it.each([{ kindz: [] }, { kinds: {} }, { kinds: 'a' }, { queues: null }, []])('%o is no manifest', async manifest => {
