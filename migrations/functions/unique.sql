@@ -64,13 +64,15 @@ begin
   return answers;
 end $$;
 
--- The states in which a job holds its key, as bits: those given; else none when the key is held for a time; else the pending
--- ones when the job may be replaced, so that one that has begun makes room for the next; else all but the ends.
+-- The states in which a job holds its key, as bits: those given, and those from which a job comes to them by itself, without a
+-- look at who has the key by then; else none when the key is held for a time; else the pending ones when the job may be
+-- replaced, so that one that has begun makes room for the next; else all but the ends.
 create function millrace.unique_states(states text[], for_seconds float8, on_conflict text) returns smallint language sql immutable as $$
   select case
     when states is not null then (
-      select coalesce(bit_or(1 << array_position(
-        array['scheduled', 'available', 'running', 'completed', 'retryable', 'failed', 'cancelled', 'waiting_external'], s) - 1), 0)
+      select coalesce(bit_or(case s
+        when 'waiting_external' then 128 | 4 | 2 | 1 | 16 when 'running' then 4 | 2 | 1 | 16 when 'available' then 2 | 1 | 16
+        else 1 << array_position(array['scheduled', null, null, 'completed', 'retryable', 'failed', 'cancelled'], s) - 1 end), 0)
       from unnest(states) s)
     when for_seconds is not null then 0
     when on_conflict = 'replace' then 1 | 2 | 16

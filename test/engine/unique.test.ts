@@ -20,6 +20,13 @@ const ALL = [
   ...['scheduled', 'available', 'running', 'completed'],
   ...['retryable', 'failed', 'cancelled', 'waiting_external'],
 ]
+/** The states to which a job comes by itself from this one, while it is open. */
+const LEADS_TO: Readonly<Record<string, readonly string[]>> = {
+  scheduled: ['available', 'running', 'waiting_external'],
+  retryable: ['available', 'running', 'waiting_external'],
+  available: ['running', 'waiting_external'],
+  running: ['waiting_external'],
+}
 const HOLDING = ['scheduled', 'available', 'running', 'completed', 'retryable', 'waiting_external']
 
 /** Puts a new job with the key `k` into a state. */
@@ -75,9 +82,14 @@ describe('a job in a state', () => {
     await database.empty()
     const free = await put(
       state,
-      ALL.filter(other => other !== state),
+      ALL.filter(other => other !== state && !(LEADS_TO[state] ?? []).includes(other)),
     )
     expect(await enqueueKeyed(database.sql)).not.toBe(free)
+  })
+
+  it('comes to no state by itself in which it holds a key that another one has by then', async () => {
+    const older = await put('retryable', ['available', 'running'])
+    expect(await enqueueKeyed(database.sql)).toBe(older)
   })
 })
 
