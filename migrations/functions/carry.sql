@@ -42,7 +42,7 @@ begin
   with owned as (
     select distinct on (u.id, u.attempt) u.id, u.attempt, c.runtime, c.at
     from unnest(held.ids, held.attempts, held.claimed) u(id, attempt, claimed)
-    join millrace.claim_log c on c.slot = from_slot and c.span @> u.id and (u.id, u.attempt) in (select * from unnest(c.ids, c.attempts))
+    join millrace.claim_log c on c.slot = from_slot and c.span @> u.id and u.id = any (c.ids) and (u.id, u.attempt) in (select * from unnest(c.ids, c.attempts))
     where u.claimed
   ), kept as (
     insert into millrace.carried (id, attempt, segment) select id, attempt, to_segment from owned
@@ -60,7 +60,7 @@ begin
   insert into millrace.park_log (deadline, at, slot, ids, attempts, span)
   select p.deadline, p.at, to_slot, array_agg(u.id), array_agg(u.attempt), int8range(min(u.id), max(u.id), '[]')
   from unnest(held.ids, held.attempts, held.claimed) u(id, attempt, claimed)
-  join millrace.park_log p on p.slot = from_slot and p.span @> u.id and (u.id, u.attempt) in (select * from unnest(p.ids, p.attempts))
+  join millrace.park_log p on p.slot = from_slot and p.span @> u.id and u.id = any (p.ids) and (u.id, u.attempt) in (select * from unnest(p.ids, p.attempts))
   where u.claimed
   group by p.deadline, p.at;
   return moved;

@@ -65,7 +65,7 @@ begin
           select * from millrace.window_of(place.slot, place.lane, prev, cur, last_xid, last_id, room)
         ), total as (
           select coalesce(array_agg(id), '{}') as ids, coalesce(array_agg(attempt), '{}') as attempts,
-            coalesce(int8range(min(id), max(id), '[]'), 'empty') as span
+            case when count(*) > 0 then int8range(min(id), max(id), '[]') else 'empty' end as span -- of two nulls it is all there is
           from batch where not place.withdrawn or millrace.claimable(place.slot, id, attempt)
         ), claimed as (
           insert into millrace.claim_log (lane, n, runtime, last_xid, last_id, slot, prev, cur, ids, attempts, span)

@@ -35,6 +35,7 @@ begin
       from millrace.dead_letter d where d.id = j.id),
     'enqueued_at', j.enqueued_at, 'run_at', j.run_at,
     'attempted_at', (select min(c.at) from millrace.claim_log c where c.slot = j.slot and c.span @> j.id
+      and j.id = any (c.ids) -- quickly told: retries among new jobs make for wide spans
       and (j.id, j.attempt) in (select * from unnest(c.ids, c.attempts))),
     'finished_at', coalesce(o.finished_at, j.finished_at));
 end $$;
@@ -98,7 +99,7 @@ declare
   c record;
 begin
   if exists (select from millrace.park_log p where p.slot = open_state.slot and p.span @> open_state.id
-             and (open_state.id, open_state.attempt) in (select * from unnest(p.ids, p.attempts))) then
+             and open_state.id = any (p.ids) and (open_state.id, open_state.attempt) in (select * from unnest(p.ids, p.attempts))) then
     return 'waiting_external';
   end if;
   if exists (select from millrace.carried c where c.id = open_state.id and c.attempt = open_state.attempt) then

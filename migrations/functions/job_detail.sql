@@ -20,7 +20,7 @@ set jit = off set enable_seqscan = off as $$
     left join millrace.outcome_log o on o.slot = j.slot and o.id = j.id and o.attempt = j.attempt
     left join lateral (
       select k.at, k.runtime from millrace.claim_log k
-      where k.slot = j.slot and k.span @> j.id and (j.id, j.attempt) in (select * from unnest(k.ids, k.attempts)) order by k.at limit 1
+      where k.slot = j.slot and k.span @> j.id and j.id = any (k.ids) and (j.id, j.attempt) in (select * from unnest(k.ids, k.attempts)) order by k.at limit 1
     ) c on true
     where j.id = attempts_of.id
   ), known as (

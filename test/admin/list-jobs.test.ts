@@ -63,6 +63,15 @@ describe('a list of jobs', () => {
     }
   })
 
+  it('of running jobs starts at the newest claimed one, also when a claim found nothing but cancelled jobs', async () => {
+    const { id: busy } = await running(database)
+    await jobs().cancel(await enqueue(database.sql))
+    expect(await claimAll(database)).toEqual([])
+    await enqueue(database.sql)
+    const [row] = await database.sql`select millrace.claimed_below(1000000)::text as id`
+    expect(row).toEqual({ id: String(Number(busy) + 1) })
+  })
+
   it('shows a row without what is large, or all of the job', async () => {
     const job = await running(database, { queue: 'mails', priority: 3, metadata: { tenant: 'x' } })
     await close(database, job, failed('no such host', 60_000))
