@@ -17,12 +17,15 @@ begin
   return coalesce(known <> here, false);
 end $$;
 
-create function millrace.rebase() returns void language plpgsql set jit = off as $$
+-- A transaction that has written jobs and stays open is waited for only briefly (SQLSTATE 55P03, nothing changed).
+create function millrace.rebase() returns void language plpgsql set jit = off set lock_timeout = '2s' as $$
 #variable_conflict use_column
 declare
   old record;
   open record;
 begin
+  -- Whoever is about to enqueue, promote or retry has the old segment in mind, and nobody would look there for its jobs.
+  lock table millrace.job_log in share row exclusive mode;
   perform pg_advisory_xact_lock(7261, 0);
   lock table millrace.segment in share row exclusive mode;
   if (select count(*) from millrace.segment) > 7 then
