@@ -17,15 +17,14 @@ begin
   return coalesce(known <> here, false);
 end $$;
 
--- A transaction that has written jobs and stays open is waited for only briefly (SQLSTATE 55P03, nothing changed).
-create function millrace.rebase() returns void language plpgsql set jit = off set lock_timeout = '2s' as $$
+create function millrace.rebase() returns void language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
+  newest bigint := (select max(number) from millrace.segment);
+  seen pg_snapshot;
   old record;
   open record;
 begin
-  -- Whoever is about to enqueue, promote or retry has the old segment in mind, and nobody would look there for its jobs.
-  lock table millrace.job_log in share row exclusive mode;
   perform pg_advisory_xact_lock(7261, 0);
   lock table millrace.segment in share row exclusive mode;
   if (select count(*) from millrace.segment) > 7 then
@@ -36,6 +35,7 @@ begin
   insert into millrace.segment (number)
   select min(n) from millrace.segment s, generate_series(s.number + 1, s.number + 8) n
   where s.number = (select max(number) from millrace.segment) and n % 8 not in (select number % 8 from millrace.segment);
+  seen := millrace.others_snapshot();
   for old in select (number % 8)::smallint as slot from millrace.segment where opened_xid is null order by number loop
     select array_agg(id) as ids, array_agg(attempt) as attempts, array_agg(claimed) as claimed into open from millrace.stragglers(old.slot);
     continue when open.ids is null;
@@ -43,8 +43,22 @@ begin
     delete from millrace.job_log j using unnest(open.ids, open.attempts) u(id, attempt)
     where j.slot = old.slot and j.id = u.id and j.attempt = u.attempt;
   end loop;
+  perform millrace.await_late(newest, seen);
   delete from millrace.sweep;
   delete from millrace.lane_head;
   -- Whoever ran against the other cluster is not here; what it held is retried unless a callback comes first.
   update millrace.runtime set sleeping = false;
+end $$;
+
+-- Transactions that took a segment for the newest one write to it after rebase: claims go on there, beyond what was visible in
+-- `seen`. What the other cluster left there has ended, and is withdrawn: its transaction ids may lie ahead.
+create function millrace.await_late(in_segment bigint, seen pg_snapshot) returns void language plpgsql as $$
+declare
+  in_slot smallint := in_segment % 8;
+begin
+  update millrace.segment set drained = false, opened_xid = pg_current_xact_id() where number = in_segment;
+  perform millrace.withdraw(in_segment);
+  insert into millrace.claim_log (lane, n, runtime, slot, prev, cur, ids, attempts, span)
+  select l.id, coalesce((select max(c.n) from millrace.claim_log c where c.slot = in_slot and c.lane = l.id), 0) + 1, 0, in_slot, '1:1:', seen, '{}', '{}', 'empty'
+  from (select distinct id from millrace.lane) l;
 end $$;

@@ -3,7 +3,7 @@
 import { toSql } from 'millrace'
 import { startPostgres } from 'millrace/node'
 import postgres from 'postgres'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ClaimedJob, SqlEngine } from '../../core/sql-engine.ts'
 import { migrateDatabase } from '../../functions/node/migrations.ts'
 import { claimAll, close, completed, enqueue, failed, ref, useEngine } from '../support/engine-database.ts'
@@ -104,23 +104,20 @@ test('into the same cluster nothing is moved', async () => {
   expect(await claimAll(here)).toHaveLength(3)
 })
 
-test('what is enqueued while the open jobs are taken over is run', async () => {
-  await claimAll(here)
-  await enqueue(here.sql)
+test('what is enqueued while the open jobs are taken over is run, and nothing that has ended', async () => {
+  await Promise.all((await claimAll(here)).map(job => close(here, job, completed)))
+  await drain(here.engine)
+  const [open] = await enqueue(here.sql)
   await here.sql`update millrace.cluster set identifier = identifier + 1, started_at = '-infinity'`
-  const runtime = await here.engine.runtimeStart('taker')
-  const late: Promise<ClaimedJob[]>[] = []
-  const [before] = await here.sql.begin(async tx => {
-    const ids = await enqueue(tx)
-    late.push(here.engine.claim(runtime, 10))
-    await vi.waitFor(async () => {
-      expect(
-        await here.sql`select from pg_locks where relation = 'millrace.job_log'::regclass and not granted`,
-      ).toHaveLength(1)
-    })
-    return ids
+  const ids = await here.sql.begin(async tx => {
+    const [known] = await enqueue(tx)
+    const [elsewhere] = await enqueue(tx, 1, { queue: 'new' })
+    await here.sql`select millrace.attach()`
+    const during = await drain(here.engine)
+    return { known, elsewhere, during }
   })
-  const claimed = (await Promise.all(late)).flat().concat(await here.engine.claim(runtime, 10))
-  expect(claimed.map(({ id }) => id)).toContain(before)
-  expect(claimed).toHaveLength(2)
+  expect(ids.during).toEqual([open])
+  expect((await drain(here.engine)).sort()).toEqual([ids.known, ids.elsewhere].sort())
+  await here.sql`select millrace.survey()`
+  expect(await here.sql`select from millrace.segment where not drained`).toHaveLength(1)
 })
