@@ -93,6 +93,10 @@ declare
   porter bigint := millrace.runtime_start('prune');
   found record;
 begin
+  -- Claim passes over a lane that somebody else has, and the lane of a limited queue that is far behind hardly ever is free.
+  perform pg_advisory_xact_lock(lane) from (
+    select distinct l.id as lane from millrace.lane l where millrace.head(l.id, (bring_forward.segment % 8)::smallint) is not null order by lane
+  ) filled;
   select array_agg(c.segment) as segments, array_agg(c.id) as ids, array_agg(c.attempt) as attempts into found
   from millrace.claim(porter, most, null, bring_forward.segment) c;
   if found.ids is not null then

@@ -279,6 +279,20 @@ test('... or, if that is in the archive, when it leaves there', async () => {
   expect(await rows('unique_lock')).toBe(0)
 })
 
+test('jobs are brought forward from a lane that is busy, and not passed over as if there were none', async () => {
+  await database.sql`select millrace.pause_queue('default')`
+  await enqueue(database.sql, 3)
+  await age()
+  await rotate()
+  await outlive()
+  const [lane] = await database.sql`select id::text from millrace.lane where queue = 'default'`
+  await database.sql.begin(async tx => {
+    await tx`select pg_advisory_xact_lock(${lane?.id}::text::bigint)`
+    await expect(prune()).rejects.toMatchObject({ code: '55P03' })
+  })
+  expect(await prune()).toEqual({ segment: 0, forwarded: 3 })
+})
+
 test('a paused queue keeps nobody from pruning: its jobs are brought forward, in their order', async () => {
   await database.sql`insert into millrace.queue (name, paused_at) values ('paused', now())`
   await close(database, await running(database), completed)
