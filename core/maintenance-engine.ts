@@ -35,6 +35,12 @@ export interface PulseQuestion {
   readonly asleep: boolean
 }
 
+/** Unclaimed jobs had to be brought forward before a segment can be pruned. */
+export interface Forwarded {
+  readonly segment: number
+  readonly forwarded: number
+}
+
 /** What became of a segment. */
 export interface Pruned {
   /** Null: a slot without a segment, into which somebody had written late. */
@@ -118,9 +124,9 @@ export class MaintenanceEngine {
     return (await this.#value<string | null>('rotate($1::text::bigint)', [epoch])) ?? undefined
   }
 
-  /** Empties the oldest segment if its time is over. */
-  async prune(epoch: string): Promise<Pruned | undefined> {
-    return (await this.#value<Pruned | null>('prune($1::text::bigint)', [epoch])) ?? undefined
+  /** Empties the oldest segment if its time is over, or does the next step towards that. */
+  async prune(epoch: string): Promise<Pruned | Forwarded | undefined> {
+    return (await this.#value<Pruned | Forwarded | null>('prune($1::text::bigint)', [epoch])) ?? undefined
   }
 
   /** Looks over all lanes: what waits there, and since when. Answers how much of that has changed. */

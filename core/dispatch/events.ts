@@ -42,6 +42,10 @@ export type MaintenanceEvent =
       readonly carried: number
       readonly archived: number
     }
+  /** Unclaimed jobs of a segment whose time is over were moved into the newest one. */
+  | { readonly type: 'forwarded'; readonly segment: number; readonly jobs: number }
+  /** A transaction uses the segment whose time is over; disk grows until it ends. */
+  | { readonly type: 'prune_put_off'; readonly message: string }
   | { readonly type: 'expired'; readonly jobs: number }
   /** A bulk operation is done. */
   | { readonly type: 'batch'; readonly batch: number; readonly changed: number; readonly refused: number }

@@ -8,16 +8,18 @@ const LOCK_NOT_AVAILABLE = '55P03'
 export const prune: ChoreStep = {
   name: 'prune',
   leastMs: 5_000,
-  mostMs: 600_000,
+  mostMs: 60_000,
   async runOnce(engine, epoch, onEvent) {
     try {
       const pruned = await engine.prune(epoch)
       if (pruned === undefined) return { did: 0 }
-      onEvent({ type: 'pruned', ...pruned })
+      if ('forwarded' in pruned) onEvent({ type: 'forwarded', segment: pruned.segment, jobs: pruned.forwarded })
+      else onEvent({ type: 'pruned', ...pruned })
       return { did: 1, more: true }
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === LOCK_NOT_AVAILABLE) return { did: 0 }
-      throw error
+      if (!(error instanceof Error && 'code' in error && error.code === LOCK_NOT_AVAILABLE)) throw error
+      onEvent({ type: 'prune_put_off', message: error.message })
+      return { did: 0 }
     }
   },
 }

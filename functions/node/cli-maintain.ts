@@ -94,6 +94,10 @@ function describe(event: MaintenanceEvent): string | undefined {
       return `segment ${event.segment} is open`
     case 'pruned':
       return `segment ${event.segment ?? '(none)'} is pruned: ${event.carried} open attempts carried, ${event.archived} jobs archived`
+    case 'forwarded':
+      return `${event.jobs} unclaimed jobs of segment ${event.segment} are brought forward`
+    case 'prune_put_off':
+      return `pruning is put off: ${event.message}`
     case 'expired':
       return `${event.jobs} dead letters and archived jobs are deleted, their retention is over`
     case 'slept':

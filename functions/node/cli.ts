@@ -56,7 +56,7 @@ function report(error: unknown): number {
   const { message, code, hint } = describe(error)
   if (process.argv.includes('--json')) process.stderr.write(`${JSON.stringify({ error: { code, message, hint } })}\n`)
   else process.stderr.write(`millrace: ${message} [${code}]\n${hint ? `${hint}\n` : ''}`)
-  return error instanceof UsageError ? 2 : 1
+  return error instanceof UsageError || code === 'invalid_request' ? 2 : 1
 }
 
 function describe(error: unknown): { message: string; code: string; hint: string | undefined } {

@@ -28,6 +28,9 @@ begin
     moved := millrace.bring_forward(old.number);
     return case when moved > 0 then jsonb_build_object('segment', old.number, 'forwarded', moved) end;
   end if;
+  if millrace.held_for_long(old.slot) then
+    raise exception 'millrace: a transaction has held segment % for long', old.number using errcode = 'lock_not_available';
+  end if;
   logs := (select string_agg(format('millrace.%s_log_%s', log, old.slot), ', ') from unnest(array['job', 'claim', 'outcome', 'park', 'limit']) log);
   -- The long part, in nobody's way.
   select array_agg(id) as ids, array_agg(attempt) as attempts into open from millrace.stragglers(old.slot);
@@ -35,15 +38,6 @@ begin
   from millrace.unique_lock u where exists (select from millrace.job_log j where j.slot = old.slot and j.id = u.job);
   kept := millrace.keep(old.slot);
 
-  -- To wait for somebody makes everybody who comes later wait too.
-  if exists (
-    select from pg_locks l join pg_stat_activity a on a.pid = l.pid
-    where l.locktype = 'advisory' and l.classid = 7261 and l.objid = 0 and l.objsubid = 2 and l.granted
-      and l.database = (select oid from pg_database where datname = current_database())
-      and a.xact_start < clock_timestamp() - interval '1 second' and a.pid <> pg_backend_pid()
-  ) then
-    raise exception 'millrace: a transaction has held its segments for long' using errcode = 'lock_not_available';
-  end if;
   perform pg_advisory_xact_lock(7261, 0);
   execute 'lock table ' || logs || ' in access exclusive mode';
   -- Since then new rows may have come, and open ones may have ended.
@@ -69,6 +63,18 @@ begin
     where (l.key, l.job) in (select * from unnest(keys, holders)) and not millrace.key_counts(l) for update skip locked);
   return jsonb_build_object('segment', old.number, 'carried', moved, 'archived', kept);
 end $$;
+
+-- Whether somebody has used the slot's logs, or may be about to, in a transaction of more than a second, as far as one may see.
+-- To wait for such a one would make everybody wait who comes later.
+create function millrace.held_for_long(which smallint) returns boolean language sql stable as $$
+  select exists (
+    select from pg_locks l join pg_stat_activity a on a.pid = l.pid
+    where l.granted and l.pid <> pg_backend_pid() and a.xact_start < clock_timestamp() - interval '1 second'
+      and l.database = (select oid from pg_database where datname = current_database())
+      and (l.locktype = 'advisory' and l.classid = 7261 and l.objid = 0 and l.objsubid = 2
+        or l.locktype = 'relation' and l.relation = any (array(
+          select format('millrace.%s_log_%s', log, which)::regclass::oid from unnest(array['job', 'claim', 'outcome', 'park', 'limit']) log))))
+$$;
 
 -- What prune would empty: the oldest segment that was sealed for as long as finished jobs are kept, when nothing is left to be
 -- claimed in it; else a slot without a segment into which somebody wrote late. A row of nulls: nothing.

@@ -32,7 +32,7 @@ test('list: newest first, by filter, page by page, or all of them', async () => 
   ])
   expect(next).toMatchObject({ items: [{ id: Number(second) }] })
   expect(none).toEqual({ status: 0, stdout: '', stderr: 'No such jobs\n' })
-  expect(wrong).toMatchObject({ status: 1, stdout: '' })
+  expect(wrong).toMatchObject({ status: 2, stdout: '' })
   expect(JSON.parse(wrong.stderr).error).toMatchObject({
     ...{ code: 'invalid_request', message: expect.stringMatching(/^a cursor is/) },
   })
