@@ -29,8 +29,10 @@ describe('an attempt that cannot be closed', () => {
 
   it('is out of the way of later sweeps for a minute, and closed once that is possible', async () => {
     const { bad } = await overdueWithOneBad(1)
-    expect(await rescue(1)).toMatchObject({ stuck: 1 })
-    expect(await rescue(1)).toEqual({ parked: 1, lost: 0, stuck: 0 })
+    // Which one comes first is the planner's choice.
+    const both = [await rescue(1), await rescue(1)]
+    expect(both).toContainEqual({ parked: 0, lost: 0, stuck: 1 })
+    expect(both).toContainEqual({ parked: 1, lost: 0, stuck: 0 })
     expect(await rescue(1)).toEqual({ parked: 0, lost: 0, stuck: 0 })
     await database.sql`update millrace.attempt_state set deadline = now()`
     expect(await rescue(1)).toEqual({ parked: 0, lost: 0, stuck: 1 })
