@@ -56,7 +56,8 @@ export interface JobView {
   readonly tags: readonly string[]
   readonly metadata: Readonly<Record<string, Json>>
   readonly progress: Json
-  readonly errors: readonly { attempt: number; at: string; code?: string; message?: string }[]
+  /** `retried`: after this one an operator retried the job, and waits between attempts begin anew. */
+  readonly errors: readonly { attempt: number; at: string; code?: string; message?: string; retried?: boolean }[]
   readonly put_back: { since: string; code?: string; message?: string } | null
   readonly result: Json
   readonly unique_key: string | null

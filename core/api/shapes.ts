@@ -66,7 +66,7 @@ export const page = <T>(item: Schema<T>) =>
 
 export const jobError = named(
   'JobError',
-  object({ attempt: integer(), at: time }, { code: string(), message: string() }),
+  object({ attempt: integer(), at: time }, { code: string(), message: string(), retried: boolean() }),
 )
 
 /** What jobs and dead letters have in common. */

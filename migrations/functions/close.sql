@@ -153,7 +153,7 @@ begin
       case when v.outcome = 'release' then j.put_back when v.state = 's' and v.outcome <> 'snooze' then
         jsonb_build_object('since', coalesce(j.put_back -> 'since', to_jsonb(now()))) || coalesce(v.detail -> 'error', '{}') end as put_back,
       case when v.outcome <> 'release' then
-        now() + coalesce(make_interval(secs => (v.detail ->> 'delay_ms')::float8 / 1000), millrace.backoff(coalesce(k.retry, p.policy), coalesce(jsonb_array_length(j.errors), 0) + 1)) end as run_at,
+        now() + coalesce(make_interval(secs => (v.detail ->> 'delay_ms')::float8 / 1000), millrace.backoff(coalesce(k.retry, p.policy), millrace.failures(j.errors) + 1)) end as run_at,
       v.state, j.unique_key, j.unique_states, j.rate_key
     from (
       select segments[w.nth] as segment, ids[w.nth] as id, attempts[w.nth] as attempt, outcomes[w.nth] as outcome,
@@ -181,6 +181,17 @@ create function millrace.with_error(errors jsonb, attempt int, error jsonb, at t
   select jsonb_path_query_array(
     coalesce(errors, '[]') || (jsonb_build_object('attempt', attempt, 'at', at) || coalesce(millrace.trimmed_error(error), '{}')),
     '$[last - 49 to last]')
+$$;
+
+-- How many failures count for the next wait: those since an operator last retried the job, which marks the last one before.
+create function millrace.failures(errors jsonb) returns int language sql stable as $$
+  select count(*) filter (where e.n > e.forgiven)::int from (
+    select n, coalesce(max(n) filter (where v ? 'retried') over (), 0) as forgiven
+    from jsonb_array_elements(errors) with ordinality e(v, n)) e
+$$;
+
+create function millrace.forgiven(errors jsonb) returns jsonb language sql immutable as $$
+  select case when jsonb_array_length(errors) > 0 then jsonb_set(errors, '{-1,retried}', 'true') else errors end
 $$;
 
 -- An error as it is kept: a code and at most 2000 characters of message.

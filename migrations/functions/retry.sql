@@ -39,9 +39,9 @@ begin
       end if;
       with again as (
         select n.id, n.lane, n.enqueued_at, n.attempt + 1 as attempt, n.attempt + coalesce(k.max_attempts, s.value) as max_attempts, n.kind,
-          n.payload, n.tags, n.metadata, n.progress, case when n.place = 'dead_letter' then n.errors else coalesce(
+          n.payload, n.tags, n.metadata, n.progress, millrace.forgiven(case when n.place = 'dead_letter' then n.errors else coalesce(
             (select millrace.with_error(n.errors, n.attempt, o.error, o.finished_at) from millrace.outcome_log o
-             where o.slot = n.slot and o.id = n.id and o.attempt = n.attempt), n.errors) end as errors,
+             where o.slot = n.slot and o.id = n.id and o.attempt = n.attempt), n.errors) end) as errors,
           n.unique_key, n.unique_states, n.rate_key, -- which promote minds
           n.rate_key is not null and exists (select from millrace.lane l join millrace.queue q on q.name = l.queue
             where l.id = n.lane and q.key_rate is not null) as paced

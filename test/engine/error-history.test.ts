@@ -3,8 +3,10 @@
 import { expect, it } from 'vitest'
 import {
   claimAgain,
+  claimAll,
   close,
   completed,
+  enqueue,
   failed,
   fatal,
   only,
@@ -100,5 +102,21 @@ it('tells when an attempt failed, also after an operator has retried the job', a
   await close(database, job, fatal)
   const { errors } = await view(database, job.id)
   await database.sql`select millrace.retry(array[${job.id}::bigint])`
-  expect((await view(database, job.id)).errors).toEqual(errors)
+  expect((await view(database, job.id)).errors).toEqual(errors.map(error => ({ ...error, retried: true })))
+})
+
+it("an operator's retry makes the waits between attempts begin anew", async () => {
+  const [id] = (await enqueue(database.sql, 1, { max_attempts: 6 })) as [string]
+  const failOnce = async () => {
+    await database.sql`update millrace.deferred set run_at = now()`
+    await database.engine.promote(10)
+    for (const job of await claimAll(database)) await close(database, job, failed())
+  }
+  for (let n = 0; n < 6; n++) await failOnce()
+  await database.sql`select millrace.retry(array[${id}::bigint])`
+  await failOnce()
+  const job = await view(database, id)
+  expect(job).toMatchObject({ state: 'retryable', attempt: 8 })
+  expect(job.errors.map(({ retried }) => retried ?? false)).toEqual([false, false, false, false, false, true, false])
+  expect(Date.parse(job.run_at) - Date.now()).toBeLessThan(2_500 + 1_000)
 })
