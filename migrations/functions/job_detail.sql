@@ -26,11 +26,11 @@ set jit = off set enable_seqscan = off as $$
   ), known as (
     select attempt, state, available_at, claimed_at, runtime, finished_at, coalesce(log.error, e.error) as error
     from log left join lateral (
-      select x - '{attempt,at}'::text[] as error from jsonb_array_elements(job -> 'errors') x where (x ->> 'attempt')::int = log.attempt limit 1
+      select x - '{attempt,at,retried}'::text[] as error from jsonb_array_elements(job -> 'errors') x where (x ->> 'attempt')::int = log.attempt limit 1
     ) e on true
     union all
     select (x ->> 'attempt')::int, case when nth = total and job ->> 'state' = 'failed' then 'failed' else 'retryable' end, null, null, null,
-      (x ->> 'at')::timestamptz, x - '{attempt,at}'::text[]
+      (x ->> 'at')::timestamptz, x - '{attempt,at,retried}'::text[]
     from (
       select x, row_number() over () as nth, count(*) over () as total from jsonb_array_elements(job -> 'errors') x
     ) e
