@@ -43,6 +43,17 @@ export interface SubscriptionRow {
   readonly secret: string
 }
 
+/** An attempt's failure as a job's history keeps it. */
+export interface JobError {
+  readonly attempt: number
+  /** ISO 8601. */
+  readonly at: string
+  readonly code?: string
+  readonly message?: string
+  /** After this one an operator retried the job, and waits between attempts began anew. */
+  readonly retried?: boolean
+}
+
 /** What `job` answers: one job as users see it. Times are ISO 8601. */
 export interface JobView {
   readonly id: number
@@ -56,8 +67,7 @@ export interface JobView {
   readonly tags: readonly string[]
   readonly metadata: Readonly<Record<string, Json>>
   readonly progress: Json
-  /** `retried`: after this one an operator retried the job, and waits between attempts begin anew. */
-  readonly errors: readonly { attempt: number; at: string; code?: string; message?: string; retried?: boolean }[]
+  readonly errors: readonly JobError[]
   readonly put_back: { since: string; code?: string; message?: string } | null
   readonly result: Json
   readonly unique_key: string | null

@@ -2,6 +2,7 @@
 
 import { checkId, type Id } from '../job-id.ts'
 import type { Json } from '../json.ts'
+import type { JobError } from '../sql-engine.ts'
 import type { Calls, Page, PageOptions } from './calls.ts'
 import type { Lane } from './jobs.ts'
 
@@ -35,12 +36,7 @@ export interface DeadLetterRow {
   readonly enqueued_at: string
   readonly died_at: string
   readonly expires_at: string
-  readonly error: {
-    readonly attempt: number
-    readonly at: string
-    readonly code?: string
-    readonly message?: string
-  } | null
+  readonly error: JobError | null
 }
 
 /** A dead letter with everything that a retry would work with. */
@@ -48,7 +44,7 @@ export interface DeadLetter extends DeadLetterRow {
   readonly args: Json
   readonly metadata: Readonly<Record<string, Json>>
   readonly progress: Json
-  readonly errors: readonly { attempt: number; at: string; code?: string; message?: string }[]
+  readonly errors: readonly JobError[]
 }
 
 export interface DeadLettersRetried {

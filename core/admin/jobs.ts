@@ -1,7 +1,7 @@
 // Jobs as operators see them: lists, one with its attempts, retry, cancel, another lane.
 
 import { checkId, type Id, idsLiteral } from '../job-id.ts'
-import type { JobView } from '../sql-engine.ts'
+import type { JobError, JobView } from '../sql-engine.ts'
 import type { JobState } from '../wire.ts'
 import type { Calls, Page, PageOptions } from './calls.ts'
 import { filterJson, type JobFilter } from './job-filter.ts'
@@ -21,12 +21,7 @@ export interface JobRow {
   readonly run_at: string
   readonly finished_at: string | null
   /** Of the last attempt that failed. */
-  readonly error: {
-    readonly attempt: number
-    readonly at: string
-    readonly code?: string
-    readonly message?: string
-  } | null
+  readonly error: JobError | null
 }
 
 /** How one attempt went. Of attempts whose log is gone, only failed ones are known. */

@@ -43,15 +43,14 @@ begin
           and j.xid >= coalesce(pg_snapshot_xmax(c.cur), '0'))
         or exists (select from millrace.job_log j where j.slot = place.slot and j.lane = place.lane
           and j.xid = any (array(select x from pg_snapshot_xip(c.cur) x where pg_visible_in_snapshot(x, pg_current_snapshot())))) as more,
-        -- Attempts that were moved away since places() looked: whoever does that has the lane's lock.
-        place.withdrawn or exists (select from millrace.withdrawn w where w.segment = place.segment) as withdrawn,
+        -- Looked for under the lane's lock, which whoever moves attempts away has too.
+        exists (select from millrace.withdrawn w where w.segment = place.segment) as withdrawn,
         -- A limit that was set since places() looked: whoever counts what is open has every lane (see limit_turn).
         not place.limited and exists (select from millrace.queue q where q.name = place.queue and q.max_running is not null and only_segment is null) as limited
       into newest
       from (values (1)) always left join lateral (
         select * from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane order by k.n desc limit 1
       ) c on true;
-      place.withdrawn := newest.withdrawn;
       exit when newest.last_id is null and not newest.more or newest.limited;
       for pass in 1..2 loop
         if pass = 1 then
@@ -66,7 +65,7 @@ begin
         ), total as (
           select coalesce(array_agg(id), '{}') as ids, coalesce(array_agg(attempt), '{}') as attempts,
             case when count(*) > 0 then int8range(min(id), max(id), '[]') else 'empty' end as span -- of two nulls it is all there is
-          from batch where not place.withdrawn or millrace.claimable(place.slot, id, attempt)
+          from batch where not newest.withdrawn or millrace.claimable(place.slot, id, attempt)
         ), claimed as (
           insert into millrace.claim_log (lane, n, runtime, last_xid, last_id, slot, prev, cur, ids, attempts, span)
           select place.lane, coalesce(newest.n, 0) + 1, claim.runtime, edge.xid, edge.id, place.slot, prev, cur, t.ids, t.attempts, t.span
@@ -76,10 +75,10 @@ begin
         )
         select place.segment, b.id, b.attempt, b.max_attempts, b.kind, place.queue, place.priority,
           b.payload::text, b.metadata::text, b.progress::text, b.enqueued_at
-        from batch b where not place.withdrawn or millrace.claimable(place.slot, b.id, b.attempt);
+        from batch b where not newest.withdrawn or millrace.claimable(place.slot, b.id, b.attempt);
         get diagnostics got = row_count;
         -- That, or all of the batch was withdrawn.
-        exit when got > 0 or place.withdrawn and exists (
+        exit when got > 0 or newest.withdrawn and exists (
           select from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane and k.n > coalesce(newest.n, 0));
       end loop;
       if place.limited and got > 0 then
@@ -91,7 +90,7 @@ begin
         for_aged := for_aged - got;
       end if;
       -- Again, when all of the batch was withdrawn.
-      exit when got > 0 or not place.withdrawn or not exists (
+      exit when got > 0 or not newest.withdrawn or not exists (
         select from millrace.claim_log k where k.slot = place.slot and k.lane = place.lane and k.n > coalesce(newest.n, 0));
     end loop;
     exit when wanted = 0;
@@ -114,15 +113,14 @@ end $$;
 
 -- Where claim looks, in this order.
 create function millrace.places(except_queues jsonb, only_segment bigint) returns table (
-  lane bigint, queue text, priority smallint, segment bigint, slot smallint, limited boolean, withdrawn boolean, aged boolean
+  lane bigint, queue text, priority smallint, segment bigint, slot smallint, limited boolean, aged boolean
 ) language plpgsql as $$
 #variable_conflict use_column
 declare
   seed bigint := random() * 1e18;
 begin
   return query
-  select l.id, l.queue, l.priority, s.number, (s.number % 8)::smallint, l.limited,
-    exists (select from millrace.withdrawn w where w.segment = s.number), visit.aged
+  select l.id, l.queue, l.priority, s.number, (s.number % 8)::smallint, l.limited, visit.aged
   from (
     select l.id, l.queue, l.priority, (q.max_running is not null or q.rate is not null) and only_segment is null as limited,
       -- Which queue draws the least goes first, with all of its lanes: its share is the same, however many have work.

@@ -28,6 +28,11 @@ end $$;
 
 -- Whether a hold counts: until its time, and for as long as its job is in one of its states.
 create function millrace.key_counts(l millrace.unique_lock) returns boolean language sql stable as $$
-  select coalesce(l.until > now(), false) or coalesce(l.states >> array_position(
-    array['scheduled', 'available', 'running', 'completed', 'retryable', 'failed', 'cancelled', 'waiting_external'], millrace.job_state(l.job)) - 1 & 1 = 1, false)
+  select coalesce(l.until > now(), false)
+    or coalesce(l.states >> array_position(millrace.state_names(), millrace.job_state(l.job)) - 1 & 1 = 1, false)
+$$;
+
+-- The states of a job in the order of their bits, the lowest first.
+create function millrace.state_names() returns text[] language sql immutable as $$
+  select array['scheduled', 'available', 'running', 'completed', 'retryable', 'failed', 'cancelled', 'waiting_external']
 $$;

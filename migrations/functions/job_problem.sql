@@ -25,7 +25,7 @@ create function millrace.unique_problem(unique_key text, unique_states text[], u
 returns text language sql stable as $$
   select case
     when unique_key is null or length(unique_key) not between 1 and 200
-      or not unique_states <@ array['scheduled', 'available', 'running', 'completed', 'retryable', 'failed', 'cancelled', 'waiting_external']
+      or not unique_states <@ millrace.state_names()
       or array_position(unique_states, null) is not null
       or unique_for_seconds not between 0 and 315360000
       or on_conflict not in ('existing', 'error', 'replace') then 'invalid_unique'

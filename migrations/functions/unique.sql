@@ -72,7 +72,7 @@ create function millrace.unique_states(states text[], for_seconds float8, on_con
     when states is not null then (
       select coalesce(bit_or(case s
         when 'waiting_external' then 128 | 4 | 2 | 1 | 16 when 'running' then 4 | 2 | 1 | 16 when 'available' then 2 | 1 | 16
-        else 1 << array_position(array['scheduled', null, null, 'completed', 'retryable', 'failed', 'cancelled'], s) - 1 end), 0)
+        else 1 << array_position(millrace.state_names(), s) - 1 end), 0)
       from unnest(states) s)
     when for_seconds is not null then 0
     when on_conflict = 'replace' then 1 | 2 | 16
