@@ -12,6 +12,7 @@ export {
 export { callbackUrl, normalizePrefix } from './protocol/callback-url.ts'
 export { callbackIdOf, type DispatchToSign, dispatchHeaders, idempotencyKeyOf } from './protocol/dispatch-headers.ts'
 export { type SignedRequest, signDispatch, verifyDispatch } from './protocol/dispatch-signature.ts'
+export { activateKey, addKey, fingerprint } from './protocol/key-rotation.ts'
 export {
   deriveDispatchKeyring,
   formatKeyring,

@@ -3,7 +3,7 @@
 import { callbacks } from '../../core/callbacks.ts'
 import { SqlEngine } from '../../core/sql-engine.ts'
 import { databaseOption, databaseUrl, defineCommand, integer, schemaOption } from './cli-command.ts'
-import { keysOption, keysText } from './cli-keys.ts'
+import { keysOption, keysText } from './cli-keys-option.ts'
 import { postgresSql } from './postgres-sql.ts'
 import { serveNode } from './serve.ts'
 import { stopRequest } from './stop-request.ts'

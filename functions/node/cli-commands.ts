@@ -9,7 +9,7 @@ type Entry = Command | Group
 const LOAD: Readonly<Record<string, () => Promise<Entry>>> = {
   migrate: async () => (await import('./cli-migrate.ts')).migrateCommand,
   pg: async () => (await import('./cli-pg.ts')).pgCommand,
-  keys: async () => (await import('./cli-keys.ts')).keysCommand,
+  keys: async () => (await import('./cli-keys.ts')).keysGroup,
   callbacks: async () => (await import('./cli-callbacks.ts')).callbacksCommand,
   api: async () => (await import('./cli-api.ts')).apiCommand,
   maintain: async () => (await import('./cli-maintain.ts')).maintainCommand,

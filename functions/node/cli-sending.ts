@@ -2,7 +2,7 @@
 
 import type { SendingOptions } from '../../core/maintenance/options.ts'
 import { databaseOption, integer, type Options, schemaOption, type ValuesOf } from './cli-command.ts'
-import { keysOption } from './cli-keys.ts'
+import { keysOption } from './cli-keys-option.ts'
 
 export const sendingOptions = {
   ...databaseOption,

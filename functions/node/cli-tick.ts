@@ -3,7 +3,7 @@
 import { hostname } from 'node:os'
 import { type TickSummary, tick } from '../../core/maintenance.ts'
 import { databaseUrl, defineCommand, integer } from './cli-command.ts'
-import { keysText } from './cli-keys.ts'
+import { keysText } from './cli-keys-option.ts'
 import { sendingOptions, sendingValues } from './cli-sending.ts'
 import { postgresSql } from './postgres-sql.ts'
 import { undiciTransport } from './undici-transport.ts'
