@@ -45,9 +45,13 @@ begin
     select n.id, n.attempt, n.slot, 'x', jsonb_build_object('code', 'cancelled', 'message', coalesce(reason, 'cancelled'))
     from unnest(ids) u cross join lateral millrace.newest(u) n
     where n.state = 'available' and n.slot not in (select (s.number % 8)::smallint from millrace.segment s)
-    on conflict do nothing returning id
+    on conflict do nothing returning slot, id, attempt
   )
-  select done || coalesce(array_agg(id), '{}') into done from late;
+  select array_agg(slot::bigint) as slots, array_agg(id) as ids, array_agg(attempt) as attempts into found from late;
+  if found.ids is not null then
+    done := done || found.ids;
+    perform millrace.announce(found.slots, found.ids, found.attempts, array(select generate_series(1::bigint, cardinality(found.ids))));
+  end if;
   return query
   select u.id, millrace.job_state(u.id), u.id = any (done)
   from (select distinct u as id from unnest(ids) u) u

@@ -1,6 +1,6 @@
 -- Closes attempts, each fenced on its own: whoever inserts an attempt's outcome first has closed it, everybody later
--- changes nothing and is told what is on record. The same transaction puts the retry, and whatever a subscription asks
--- for, in place.
+-- changes nothing and is told what is on record. The same transaction puts the retry, and what else is to follow
+-- (see announce.sql), in place.
 --
 -- outcomes: completed | retry (failed; again while attempts are left) | fail (failed for good) | put_back (later, costs no
 -- attempt) | snooze (the same, and is nothing to be told of) | release (at once, costs no attempt) | cancel. details: null, or a JSON array with null or {result?, error?: {code,
@@ -43,8 +43,8 @@ begin
   if won is not null and exists (select from millrace.queue where max_running is not null) then
     perform millrace.wake(); -- there may be room again
   end if;
-  if won is not null and exists (select from millrace.subscription) then
-    perform millrace.notify_subscribers(segments, ids, attempts, won);
+  if won is not null and (exists (select from millrace.subscription) or exists (select from millrace.follow_up)) then
+    perform millrace.announce(segments, ids, attempts, won);
   end if;
   if won is not null and exists (select from millrace.attempt_state) then
     delete from millrace.attempt_state a using (
