@@ -12,7 +12,7 @@ const ENTRIES = '^core/(index|admin|api|callbacks|function|maintenance|protocol)
 const OUTSIDE_OF_CORE = '^(functions|infra|migrations|examples|bench|chaos|test)/'
 
 /** What the core may use from npm; no driver, no HTTP client or server of a platform, no cloud SDK. */
-const PORTABLE_PACKAGES = '^node_modules/(hono|@noble/hashes|@standard-schema/spec|croner|@marcbachmann/cel-js)/'
+const PORTABLE_PACKAGES = '^node_modules/(hono|@noble/hashes|@standard-schema/spec|croner|ipaddr\\.js|@marcbachmann/cel-js)/'
 const NPM = ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-bundled', 'npm-no-pkg', 'npm-unknown']
 
 const rule = (name, comment, from, to) => ({ name, severity: 'error', comment, from, to })

@@ -2,7 +2,7 @@
 
 import { toSql } from 'millrace'
 import { callbackIdOf, deriveDispatchKeyring, formatKeyring, parseKeyring } from 'millrace/protocol'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { SqlEngine } from '../core/sql-engine.ts'
 import { runCli, startCli } from './support/cli.ts'
 import { useDatabase } from './support/database.ts'
@@ -63,6 +63,25 @@ test('callbacks serves, and on SIGTERM finishes what it has begun', async () => 
   expect(await closed).toBe(0)
   expect(await new SqlEngine(toSql(database.sql)).job(ref.id)).toMatchObject({ state: 'completed' })
   await expect(complete()).rejects.toThrow()
+})
+
+test('unsigned callbacks need the word for it, and nobody else who can reach it', async () => {
+  const run = (...args: string[]) =>
+    runCli(['callbacks', '--port', '0', ...args], { env: { DATABASE_URL: database.url } })
+  const refused = [await run(), await run('--allow-unsigned', '--host', '0.0.0.0')]
+  expect(refused.map(({ status }) => status)).toEqual([2, 2])
+  expect(refused[1]?.stderr).toContain('--allow-unsigned takes callbacks from anybody')
+
+  const ref = await attempt(database.sql)
+  const args = ['callbacks', '--port', '0', '--allow-unsigned', '--host', 'localhost']
+  const { child, firstLine: url } = await startCli(args, { env: { DATABASE_URL: database.url } })
+  onTestFinished(() => {
+    child.kill('SIGTERM')
+  })
+  const post = (headers: Record<string, string>) =>
+    fetch(`${url}/api/callbacks/${callbackIdOf(keyring, ref)}/complete`, { method: 'POST', headers })
+  expect((await post({ 'x-forwarded-for': '198.51.100.7' })).status).toBe(401)
+  expect((await post({})).status).toBe(200)
 })
 
 /** Resolves once a statement in this database waits for another. */

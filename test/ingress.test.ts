@@ -236,3 +236,21 @@ test('unsigned callbacks are taken only where that was asked for, and wrong sign
   expect((await call(ref, 'complete', { headers: wrong })).status).toBe(401)
   expect((await call(ref, 'complete', { headers: {} })).status).toBe(200)
 })
+
+test.each([
+  ['sent to a public name', 'http://jobs.example.com', {}, undefined],
+  ['sent to an address of the network', 'http://10.0.0.1:4000', {}, undefined],
+  ['sent to a name that only looks like loopback', 'http://127.0.0.1.example.com', {}, undefined],
+  ['forwarded by a proxy', 'http://localhost', { 'x-forwarded-for': '198.51.100.7' }, undefined],
+  ['from another machine that says localhost', 'http://localhost', {}, '198.51.100.7'],
+])('an unsigned callback %s is refused wherever unsigned ones are allowed', async (_, base, headers, remoteAddress) => {
+  const ref = await next()
+  for (const keys of [undefined, keyring]) {
+    const app = callbacks({ store: engine(), keyring: keys, allowUnsigned: true })
+    const url = `${base}/api/callbacks/${callbackIdOf(keyring, ref)}/complete`
+    const env = remoteAddress && { incoming: { socket: { remoteAddress } } }
+    expect((await app.fetch(new Request(url, { method: 'POST', headers }), env)).status).toBe(401)
+    const local = new Request(url.replace(base, 'http://[::1]:4000'), { method: 'POST' })
+    expect((await app.fetch(local, { incoming: { socket: { remoteAddress: '::ffff:127.0.0.1' } } })).status).toBe(200)
+  }
+})

@@ -163,6 +163,16 @@ describe('refusals', () => {
     }
   })
 
+  test('what is not signed is run for nobody but this machine, where signatures are not asked for', async () => {
+    const ran: string[] = []
+    const receiver = serve({ kinds: [resizing((_, job) => ran.push(job.id))], allowUnsigned: true })
+    const status = async (url: string, env?: unknown) => (await receiver.fetch(dispatchRequest(url), env)).status
+    expect(await status('http://fn.example.com')).toBe(401)
+    expect(await status('http://localhost', { incoming: { socket: { remoteAddress: '198.51.100.7' } } })).toBe(401)
+    expect(ran).toEqual([])
+    expect(await status('http://127.0.0.1:8080', { incoming: { socket: { remoteAddress: '127.0.0.1' } } })).toBe(200)
+  })
+
   test('callbacks go nowhere but where the callback id stands in the URL', async () => {
     const body = { callback_url: 'http://127.0.0.1:9/elsewhere/complete' }
     const { status } = await refusing(url => dispatchRequest(url, { ingress: 'http://127.0.0.1:9', body }))

@@ -4,6 +4,7 @@ import { type Context, Hono, type HonoRequest } from 'hono'
 import { isDataError } from '../database-errors.ts'
 import type { AttemptRef, CallbackStore } from '../engine.ts'
 import { MillraceError } from '../errors.ts'
+import { comesFromLoopback } from '../loopback.ts'
 import { normalizePrefix } from '../protocol/callback-url.ts'
 import { type Keyring, parseKeyring } from '../protocol/keyring.ts'
 import { readBody } from '../read-body.ts'
@@ -25,7 +26,7 @@ export interface CallbacksOptions {
   readonly compatible?: boolean | undefined
   /** 1 MiB. */
   readonly maxBodyBytes?: number | undefined
-  /** Takes unsigned callbacks from anybody; for development only. */
+  /** Takes unsigned callbacks that are sent to and come from loopback, and no others; for development only. */
   readonly allowUnsigned?: boolean | undefined
   /** Milliseconds. */
   readonly now?: (() => number) | undefined
@@ -65,10 +66,12 @@ export function callbacks(options: CallbacksOptions): Hono {
   const store = groupedStore(options.store)
   const { maxBodyBytes = MAX_BODY_BYTES, now = Date.now, onEvent } = options
 
-  const handle = async (request: HonoRequest, action: CallbackAction): Promise<CallbackAnswer> => {
+  const handle = async ({ req: request, env }: Context, action: CallbackAction): Promise<CallbackAnswer> => {
     if (request.method !== 'POST') throw new Problem(405, 'method_not_allowed', 'Callbacks come as POST')
     const id = callbackIdIn(request.url)
-    const { ref, proof } = claimOf(name => request.header(name), { action, callbackId: id }, authentication)
+    const allowUnsigned = authentication.allowUnsigned && comesFromLoopback(request.raw, env)
+    const accepted = { ...authentication, allowUnsigned }
+    const { ref, proof } = claimOf(name => request.header(name), { action, callbackId: id }, accepted)
     const bytes = await bodyOf(request, maxBodyBytes).catch(refuseBody)
     proof?.(bytes, now())
     return await record(store, { id, action, ref, body: parseBody(bytes) })
@@ -76,7 +79,7 @@ export function callbacks(options: CallbacksOptions): Hono {
 
   const answer = async (c: Context, action: CallbackAction): Promise<Response> => {
     try {
-      const answer = await handle(c.req, action)
+      const answer = await handle(c, action)
       onEvent?.({ action, status: 200, outcome: answer.state })
       return c.json(answer)
     } catch (error) {

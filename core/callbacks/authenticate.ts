@@ -12,7 +12,7 @@ export interface Authentication {
   readonly keyring: Keyring | undefined
   /** Takes Awa's `X-Awa-Signature`. */
   readonly compatible: boolean
-  /** Takes callbacks without any signature; one that is there must still be right. */
+  /** Takes this callback without any signature; one that is there must still be right. */
   readonly allowUnsigned: boolean
 }
 

@@ -17,7 +17,10 @@ export interface KeyOptions {
    * environment (`env => env.MILLRACE_DISPATCH_KEYS` on Workers).
    */
   readonly dispatchKeys?: string | ((env: never) => string) | undefined
-  /** Runs whatever anybody sends. For development only: callbacks then go wherever the sender says. */
+  /**
+   * Without dispatch keys, runs whatever is sent to and comes from loopback, and nothing else. For development only: callbacks
+   * then go wherever the sender says.
+   */
   readonly allowUnsigned?: boolean
 }
 

@@ -1,6 +1,7 @@
 // From an HTTP request to a dispatch that can be trusted: method, size, signature, shape.
 
 import { MillraceError } from '../errors.ts'
+import { comesFromLoopback } from '../loopback.ts'
 import { verifyDispatch } from '../protocol/dispatch-signature.ts'
 import type { Keyring } from '../protocol/keyring.ts'
 import { readBody } from '../read-body.ts'
@@ -15,13 +16,15 @@ export interface Dispatch {
 }
 
 export interface ReceiveOptions {
-  /** Undefined accepts unsigned dispatches. */
+  /** Undefined accepts unsigned dispatches from loopback. */
   readonly dispatchKeys: Keyring | undefined
   readonly maxBodyBytes: number
   /** What a proxy in front of the function has cut off the path. */
   readonly pathPrefix: string
   /** Milliseconds. */
   readonly now: number
+  /** The platform's environment. */
+  readonly env?: unknown
 }
 
 /** @throws {Refused} */
@@ -39,7 +42,10 @@ function refuseBody(error: unknown): never {
 }
 
 function verify(request: Request, body: Uint8Array, options: ReceiveOptions): void {
-  if (options.dispatchKeys === undefined) return
+  if (options.dispatchKeys === undefined) {
+    if (comesFromLoopback(request, options.env)) return
+    throw new Refused('invalid_signature', 'Unsigned dispatches are taken from loopback only')
+  }
   const { pathname, search } = new URL(request.url)
   const signed = { method: request.method, path: `${options.pathPrefix}${pathname}${search}`, body }
   const verdict = verifyDispatch(options.dispatchKeys, signed, request.headers.get(HEADER.signature), options.now)

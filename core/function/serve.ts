@@ -71,7 +71,13 @@ export function serve(options: ServeOptions): Receiver {
   const accept = async (request: Request, env: unknown, ctx: WaitUntil | undefined): Promise<Response> => {
     if (draining) throw new Refused('draining', 'This function is shutting down')
     const { maxBodyBytes = MAX_BODY_BYTES, pathPrefix = '' } = options
-    const dispatch = await receive(request, { dispatchKeys: keysIn(env), maxBodyBytes, pathPrefix, now: port.now() })
+    const dispatch = await receive(request, {
+      dispatchKeys: keysIn(env),
+      maxBodyBytes,
+      pathPrefix,
+      now: port.now(),
+      env,
+    })
     // A repetition of what is running here (a retried request, a replay) starts nothing.
     if (running.has(dispatch.address?.callbackId)) return accepted()
     const handler = handlers.get(dispatch.body.kind)

@@ -1,9 +1,10 @@
 // `millrace callbacks`: the callback ingress as a process of its own.
 
 import { callbacks } from '../../core/callbacks.ts'
+import { isLoopbackHost } from '../../core/loopback.ts'
 import { SqlEngine } from '../../core/sql-engine.ts'
-import { databaseOption, databaseUrl, defineCommand, integer, schemaOption } from './cli-command.ts'
-import { keysOption, keysText } from './cli-keys-option.ts'
+import { databaseOption, databaseUrl, defineCommand, integer, schemaOption, UsageError } from './cli-command.ts'
+import { hasKeys, keysOption, keysText } from './cli-keys-option.ts'
 import { postgresSql } from './postgres-sql.ts'
 import { serveNode } from './serve.ts'
 import { stopRequest } from './stop-request.ts'
@@ -23,13 +24,15 @@ GET /healthz, and does nothing else. On SIGTERM it finishes the callbacks it has
     host: { type: 'string', value: 'HOST', help: 'the address to listen on (default: 127.0.0.1)' },
     prefix: { type: 'string', value: 'PATH', help: 'the path before the callback id (default: /api/callbacks)' },
     'no-compatible': { type: 'boolean', help: "refuse Awa's bearer header X-Awa-Signature" },
+    'allow-unsigned': { type: 'boolean', help: 'for development: take unsigned callbacks; on a loopback --host only' },
     'no-prepare': { type: 'boolean', help: 'no named statements; for poolers that do not follow them' },
     connections: { type: 'string', value: 'N', help: 'database connections at most (default: 4)' },
   },
   async run({ values, result, progress }) {
     const { host, prefix, schema = 'millrace' } = values
     const port = integer('port', values.port, 0, 65_535) ?? DEFAULT_PORT
-    const keyring = keysText(values)
+    const allowUnsigned = unsignedAllowed(values['allow-unsigned'], host)
+    const keyring = allowUnsigned && !hasKeys(values) ? undefined : keysText(values)
     const sql = postgresSql(databaseUrl(values), {
       max: integer('connections', values.connections, 1, 100) ?? 4,
       prepare: !values['no-prepare'],
@@ -38,7 +41,14 @@ GET /healthz, and does nothing else. On SIGTERM it finishes the callbacks it has
     })
     const stop = stopRequest()
     const store = new SqlEngine(sql, { schema })
-    const app = callbacks({ store, keyring, prefix, compatible: !values['no-compatible'], onEvent: reportFailures })
+    const app = callbacks({
+      store,
+      keyring,
+      prefix,
+      compatible: !values['no-compatible'],
+      allowUnsigned,
+      onEvent: reportFailures,
+    })
     try {
       const server = await serveNode(app.fetch, { host, port })
       result(server.url, { url: server.url, pid: process.pid })
@@ -50,6 +60,15 @@ GET /healthz, and does nothing else. On SIGTERM it finishes the callbacks it has
     }
   },
 })
+
+/** @throws {UsageError} when others than this machine could reach it */
+function unsignedAllowed(asked = false, host = '127.0.0.1'): boolean {
+  if (!asked || isLoopbackHost(host)) return asked
+  throw new UsageError(
+    `--allow-unsigned takes callbacks from anybody who can reach ${host}`,
+    'Leave out --host, or give it keys and leave out --allow-unsigned.',
+  )
+}
 
 /** Callers are told to try again; whoever runs the ingress must hear why. */
 function reportFailures({ action, status, cause }: { action: string; status: number; cause?: unknown }): void {
