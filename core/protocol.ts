@@ -21,6 +21,7 @@ export {
   parseKeyring,
   type SigningKey,
 } from './protocol/keyring.ts'
+export { deriveSealingKeyring, seal, unseal } from './protocol/sealing.ts'
 export { TOLERANCE_SECONDS, type Verdict } from './protocol/signature-header.ts'
 export {
   generateWebhookSecret,
@@ -29,4 +30,11 @@ export {
   type WebhookHeaders,
   type WebhookMessage,
 } from './protocol/webhook.ts'
+export {
+  generateWebhookKeyPair,
+  signWebhookAsymmetric,
+  verifyWebhookAsymmetric,
+  type WebhookKeyPair,
+  webhookPublicKey,
+} from './protocol/webhook-ed25519.ts'
 export * from './wire.ts'

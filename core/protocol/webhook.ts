@@ -3,6 +3,7 @@
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { MillraceError } from '../errors.ts'
+import { base64, unbase64 } from './base64.ts'
 import { deriveKey, equalBytes, macOnce, utf8 } from './bytes.ts'
 import { isFresh, type Verdict } from './signature-header.ts'
 
@@ -19,6 +20,9 @@ export type WebhookHeaders = Record<'webhook-id' | 'webhook-timestamp' | 'webhoo
 const PREFIX = 'whsec_'
 const KEY_CONTEXT = 'millrace v1 webhook signing'
 
+/** A dot would let two messages share their signed bytes. */
+export const isMessageId = (id: string): boolean => /^[^\s.]+$/.test(id)
+
 /** A new random secret of 32 bytes: `whsec_<base64>`. */
 export const generateWebhookSecret = (): string => PREFIX + base64(crypto.getRandomValues(new Uint8Array(32)))
 
@@ -30,8 +34,7 @@ export const generateWebhookSecret = (): string => PREFIX + base64(crypto.getRan
  * @throws {MillraceError} `invalid_configuration` for a malformed secret, `invalid_request` for an id with a dot or space
  */
 export function signWebhook(secrets: string | readonly string[], message: WebhookMessage, now: number): WebhookHeaders {
-  // A dot in the id would let two messages share their signed bytes.
-  if (!/^[^\s.]+$/.test(message.id)) {
+  if (!isMessageId(message.id)) {
     throw new MillraceError('invalid_request', 'A webhook id has at least one character and neither dots nor spaces')
   }
   const t = String(Math.floor(now / 1000))
@@ -52,7 +55,7 @@ export function verifyWebhook(
   toleranceSeconds?: number,
 ): Verdict {
   const { 'webhook-id': id = '', 'webhook-timestamp': t = '', 'webhook-signature': signatures = '' } = headers
-  if (!/^[1-9][0-9]{0,11}$/.test(t) || !/^[^\s.]+$/.test(id)) return 'invalid_signature'
+  if (!/^[1-9][0-9]{0,11}$/.test(t) || !isMessageId(id)) return 'invalid_signature'
   const key = webhookKey(secret)
   const expected = [`v1,${base64(hmacOf(key, { id, body }, t))}`, `v1b3,${base64(blake3Of(key, { id, body }, t))}`].map(
     utf8,
@@ -80,13 +83,3 @@ const hmacOf = (key: Uint8Array, { id, body }: WebhookMessage, t: string): Uint8
 
 const blake3Of = (key: Uint8Array, { id, body }: WebhookMessage, t: string): Uint8Array =>
   macOnce(deriveKey(key, KEY_CONTEXT), `${id}.${t}.`, body)
-
-const base64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes))
-
-function unbase64(text: string): Uint8Array | undefined {
-  try {
-    return Uint8Array.from(atob(text), char => char.charCodeAt(0))
-  } catch {
-    return undefined
-  }
-}
