@@ -77,7 +77,7 @@ async function rounds(sql: PostgresSql, servers: Servers, load: Load) {
 
 /** The same transport, server and request; in callback mode a call is over once the server has posted its callback. */
 async function bareLoop({ functionUrl, callbackUrl }: Servers, { keyring, mode, seconds }: Load) {
-  const transport = undiciTransport()
+  const transport = undiciTransport({ allow: ['loopback'] })
   const target = { origin: functionUrl, path: '/bare', headers: {}, requestTimeoutSeconds: 30 }
   const rules = {
     mode,
@@ -125,7 +125,7 @@ async function dispatch(sql: PostgresSql, { callbackUrl, functionUrl }: Servers,
       return sql.query(text, params)
     },
   }
-  const transport = undiciTransport()
+  const transport = undiciTransport({ allow: ['loopback'] })
   const maintenance = new Maintenance({ sql: counting, listener: sql, transport, keyring, callbackUrl })
   const before = await completedJobs(sql)
   const began = performance.now()

@@ -72,7 +72,16 @@ export async function startCast(stage: Stage, witness: Witness): Promise<Cast> {
   const maintenance = MEMBERS.map(nth =>
     start({
       name: `maintain ${nth}`,
-      args: program('maintain', '--callback-url', url(nth), '--drain-timeout', '3', '--quiet'),
+      args: program(
+        'maintain',
+        '--callback-url',
+        url(nth),
+        '--allow-targets',
+        'loopback',
+        '--drain-timeout',
+        '3',
+        '--quiet',
+      ),
       env: () => env,
       ready: /maintain: ready$/,
     }),

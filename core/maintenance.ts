@@ -1,7 +1,8 @@
 // Public entry `millrace/maintenance`: the role that dispatches, promotes, rescues and leads, long-running or a slice at a time.
 
 export type { MaintenanceEvent } from './dispatch/events.ts'
-export { fetchTransport } from './dispatch/fetch-transport.ts'
+export { type FetchTransportOptions, fetchTransport } from './dispatch/fetch-transport.ts'
+export type { AllowedTargets } from './dispatch/target-guard.ts'
 export { type Answer, type DispatchRequest, type Transport, TransportError } from './dispatch/transport.ts'
 export { Maintenance, type MaintenanceOptions } from './maintenance/maintenance.ts'
 export { type TickOptions, type TickSummary, tick } from './maintenance/tick.ts'

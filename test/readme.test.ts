@@ -106,7 +106,7 @@ describe('the README', () => {
     const { first: ingress } = await start(program, 'callbacks', '--port', '0')
     const webhooks = await start('hooks.ts')
     await start('functions.ts')
-    await start(program, 'maintain', '--callback-url', ingress)
+    await start(program, 'maintain', '--callback-url', ingress, '--allow-targets', 'loopback')
 
     await runNode('orders.ts')
     const session = postgres(database.url, { max: 1 })

@@ -1,11 +1,28 @@
 // The transport over `fetch`, for any platform. It cannot tell whether a failed request was seen, so it assumes that.
 
 import { readBody } from '../read-body.ts'
+import { type AllowedTargets, targetGuard } from './target-guard.ts'
 import { ANSWER_LIMIT, type Answer, type DispatchRequest, type Transport, TransportError } from './transport.ts'
 
-export function fetchTransport(fetchIt: typeof fetch = fetch): Transport {
+export interface FetchTransportOptions {
+  readonly allow?: AllowedTargets | undefined
+  /** The platform's unless given. */
+  readonly fetch?: typeof fetch | undefined
+}
+
+/**
+ * Sends over TLS to what the URL does not show to be other than public, and to what `allow` names besides. What a name
+ * resolves to is not to be seen through `fetch`: on Node use `undiciTransport`, which checks that as well.
+ *
+ * @throws {MillraceError} `invalid_configuration`
+ */
+export function fetchTransport({ allow, fetch: fetchIt = fetch }: FetchTransportOptions = {}): Transport {
+  const guard = targetGuard(allow)
   return {
     async post(request) {
+      const { protocol, hostname } = new URL(request.origin)
+      const refusal = guard.refusalOfUrl(protocol, hostname)
+      if (refusal) throw refusal
       const timeout = AbortSignal.timeout(request.timeoutMs)
       try {
         const response = await fetchIt(request.origin + request.path, {

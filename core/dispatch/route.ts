@@ -119,12 +119,13 @@ export class Routes {
       isFinal: isFinalForFunctions,
       statuses: statusesOf(target),
       snoozes: true,
+      putsBack: true,
     }
   }
 
   #webhookRoute(url: string, secret: string, limits: ReadonlyMap<string, number>): Route | undefined {
     const route = this.#functionRoute({ url, mode: 'sync' }, limits)
-    return route && { ...route, webhookSecret: secret, isFinal: isFinalForWebhooks, snoozes: false }
+    return route && { ...route, webhookSecret: secret, isFinal: isFinalForWebhooks, snoozes: false, putsBack: false }
   }
 }
 

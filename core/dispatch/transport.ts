@@ -33,7 +33,10 @@ export interface Transport {
 
 /** No whole answer came. */
 export class TransportError extends Error {
-  /** `connect`, `timeout`, `connection_lost` or `aborted`. */
+  /**
+   * `connect`, `timeout`, `connection_lost` or `aborted`; or what keeps it from being sent at all: `target_refused` (the
+   * address is not allowed), `tls_required`, `secret_missing` or `identity_unavailable`.
+   */
   readonly code: string
   /** False when the function certainly has not seen the request; true when it may have. */
   readonly sent: boolean

@@ -20,6 +20,8 @@ export interface DispatchRules {
   readonly statuses?: ReadonlyMap<number, 'retry' | 'final'> | undefined
   /** Functions may say "again later" as often as they like; who receives webhooks may not. */
   readonly snoozes?: boolean | undefined
+  /** What stands in the way on this side puts the job back. Whoever declares webhook endpoints has to see it fail. */
+  readonly putsBack?: boolean | undefined
   /** True when the kind's time limit, not the time-out of the request, is what ends a request. */
   readonly isTimeLimited?: boolean | undefined
 }
@@ -33,6 +35,9 @@ export type Verdict =
 const THROTTLE_MS = 2_000
 const LONGEST_WAIT_MS = 24 * 60 * 60 * 1000
 const LONGEST_SNOOZE_MS = 30 * LONGEST_WAIT_MS
+/** Until somebody has mended what keeps requests from being sent. */
+const PUT_BACK_MS = 30_000
+const OURS_TO_MEND = new Set(['target_refused', 'tls_required', 'secret_missing', 'identity_unavailable'])
 /** A target that asks to be tried again at once (0, a date that has passed) would be called in a loop. */
 const SHORTEST_WAIT_MS = 1_000
 /** An error's text is cut to so many characters; with what stands around it, it fits into what the engine keeps. */
@@ -90,10 +95,13 @@ export function verdictOnFailure(error: TransportError, rules: DispatchRules): V
     return { do: 'park', timeoutSeconds, code: error.code }
   }
   if (error.code === 'aborted') return { do: 'close', outcome: { kind: 'released' } }
+  const refusal = { code: error.code, message: storable(error.message) }
+  if (rules.putsBack && OURS_TO_MEND.has(error.code))
+    return { do: 'close', outcome: { kind: 'put_back', error: refusal, delayMs: PUT_BACK_MS } }
   const code = error.code === 'timeout' && rules.isTimeLimited ? 'deadline_exceeded' : error.code
   return {
     do: 'close',
-    outcome: { kind: 'failed', retryable: true, error: { code, message: storable(error.message) } },
+    outcome: { kind: 'failed', retryable: true, error: { ...refusal, code } },
   }
 }
 

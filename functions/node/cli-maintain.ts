@@ -5,10 +5,9 @@ import type { MaintenanceEvent } from '../../core/dispatch/events.ts'
 import { Maintenance } from '../../core/maintenance.ts'
 import { databaseUrl, defineCommand, integer, UsageError } from './cli-command.ts'
 import { keysText } from './cli-keys-option.ts'
-import { sendingOptions, sendingValues } from './cli-sending.ts'
+import { sendingOptions, sendingTransport, sendingValues } from './cli-sending.ts'
 import { postgresSql } from './postgres-sql.ts'
 import { stopRequest } from './stop-request.ts'
-import { undiciTransport } from './undici-transport.ts'
 
 export const maintainCommand = defineCommand({
   name: 'maintain',
@@ -30,6 +29,7 @@ it polls instead of being notified. With --no-dispatch it needs no keys.`,
     if (noDispatch && onlyDispatch) throw new UsageError('--no-dispatch and --only-dispatch leave nothing to do')
     const keyring = noDispatch ? undefined : keysText(values)
     const sending = sendingValues(values)
+    const transport = sendingTransport(values)
     const drainSeconds = integer('drain-timeout', values['drain-timeout'], 0, 86_400) ?? 25
     const sql = postgresSql(databaseUrl(values), {
       max: 4,
@@ -37,7 +37,6 @@ it polls instead of being notified. With --no-dispatch it needs no keys.`,
       applicationName: 'millrace maintain',
       patienceSeconds: 120,
     })
-    const transport = undiciTransport()
     const maintenance = new Maintenance({
       ...sending,
       sql,

@@ -3,6 +3,7 @@
 import type { SendingOptions } from '../../core/maintenance/options.ts'
 import { databaseOption, integer, type Options, schemaOption, type ValuesOf } from './cli-command.ts'
 import { keysOption } from './cli-keys-option.ts'
+import { type UndiciTransport, undiciTransport } from './undici-transport.ts'
 
 export const sendingOptions = {
   ...databaseOption,
@@ -16,6 +17,11 @@ export const sendingOptions = {
   'callback-prefix': { type: 'string', value: 'PATH', help: 'its path (default: /api/callbacks)' },
   'in-hand': { type: 'string', value: 'N', help: 'jobs claimed and not yet settled at most (default: 1000)' },
   batch: { type: 'string', value: 'N', help: 'jobs per claim at most (default: 500)' },
+  'allow-targets': {
+    type: 'string',
+    value: 'LIST',
+    help: 'where jobs may go besides https to public addresses: loopback, private, http, ranges (default: $MILLRACE_ALLOW_TARGETS)',
+  },
   'no-compatible': { type: 'boolean', help: 'do not send the bearer header X-Awa-Signature' },
 } as const satisfies Options
 
@@ -29,3 +35,9 @@ export const sendingValues = (values: ValuesOf<typeof sendingOptions>) =>
     inHand: integer('in-hand', values['in-hand'], 1, 100_000),
     batch: integer('batch', values.batch, 1, 1_000),
   }) satisfies Partial<SendingOptions>
+
+/** @throws {MillraceError} `invalid_configuration` */
+export function sendingTransport(values: ValuesOf<typeof sendingOptions>): UndiciTransport {
+  const listed = values['allow-targets'] ?? process.env.MILLRACE_ALLOW_TARGETS ?? ''
+  return undiciTransport({ allow: listed.split(/[\s,]+/).filter(entry => entry !== '') })
+}

@@ -4,9 +4,8 @@ import { hostname } from 'node:os'
 import { type TickSummary, tick } from '../../core/maintenance.ts'
 import { databaseUrl, defineCommand, integer } from './cli-command.ts'
 import { keysText } from './cli-keys-option.ts'
-import { sendingOptions, sendingValues } from './cli-sending.ts'
+import { sendingOptions, sendingTransport, sendingValues } from './cli-sending.ts'
 import { postgresSql } from './postgres-sql.ts'
-import { undiciTransport } from './undici-transport.ts'
 
 export const tickCommand = defineCommand({
   name: 'tick',
@@ -21,13 +20,12 @@ maintenance processes may run at once. Behind a pooler in transaction mode use -
   },
   async run({ values, result, progress }) {
     const budget = integer('budget', values.budget, 1, 86_400) ?? 20
-    const [keyring, sending] = [keysText(values), sendingValues(values)]
+    const [keyring, sending, transport] = [keysText(values), sendingValues(values), sendingTransport(values)]
     const sql = postgresSql(databaseUrl(values), {
       max: 4,
       prepare: !values['no-prepare'],
       applicationName: 'millrace tick',
     })
-    const transport = undiciTransport()
     try {
       const summary = await tick({
         ...sending,

@@ -4,4 +4,4 @@ export { type PostgresOptions, type RunningPostgres, startPostgres } from './emb
 export { migrateDatabase } from './migrations.ts'
 export { type PostgresSql, type PostgresSqlOptions, postgresSql } from './postgres-sql.ts'
 export { type ServeNodeOptions, type Serving, serveNode } from './serve.ts'
-export { type UndiciTransport, undiciTransport } from './undici-transport.ts'
+export { type UndiciTransport, type UndiciTransportOptions, undiciTransport } from './undici-transport.ts'

@@ -8,15 +8,25 @@ import {
   type Transport,
   TransportError,
 } from '../../core/dispatch/transport.ts'
+import { type GuardedConnections, guardedConnector } from './address-guard.ts'
 
 export interface UndiciTransport extends Transport {
   /** Closes idle connections and waits for the busy ones. */
   end(): Promise<void>
 }
 
-/** `connections` per origin at most: 256. How many are used is the dispatcher's to say. */
-export function undiciTransport({ connections = 256 } = {}): UndiciTransport {
-  const agent = new Agent({ connections, pipelining: 1, connect: { timeout: 10_000 } })
+export interface UndiciTransportOptions extends GuardedConnections {
+  /** Per origin at most: 256. How many are used is the dispatcher's to say. */
+  readonly connections?: number | undefined
+}
+
+/**
+ * Sends over TLS to public addresses, and to what `allow` names besides: `undiciTransport({ allow: ['loopback'] })`.
+ *
+ * @throws {MillraceError} `invalid_configuration`
+ */
+export function undiciTransport({ connections = 256, ...guarded }: UndiciTransportOptions = {}): UndiciTransport {
+  const agent = new Agent({ connections, pipelining: 1, connect: guardedConnector(guarded) })
   return {
     post: request => new Promise((resolve, reject) => new Exchange(agent, request, resolve, reject)),
     end: () => agent.close(),
@@ -96,7 +106,8 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseError(_: Dispatcher.DispatchController | undefined, error: Error & { code?: string }): void {
     const message = `${error.code ?? ''} ${error.message}`.trim()
-    this.#fail(this.#sent ? 'connection_lost' : 'connect', message)
+    if (error instanceof TransportError) this.#fail(error.code, error.message)
+    else this.#fail(this.#sent ? 'connection_lost' : 'connect', message)
   }
 
   readonly #aborted = (): void => this.#giveUp('aborted', 'given up by the dispatcher')

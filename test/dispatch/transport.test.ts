@@ -34,7 +34,7 @@ const serve = (answer: (request: IncomingMessage, response: ServerResponse) => u
   listening(createServer(answer))
 
 function undici(options?: { connections?: number }): Transport {
-  const transport = undiciTransport(options)
+  const transport = undiciTransport({ allow: ['loopback'], ...options })
   onTestFinished(() => transport.end())
   return transport
 }
@@ -51,7 +51,7 @@ const failureOf = async (posted: Promise<unknown>): Promise<TransportError> => {
 
 describe.each<[string, () => Transport]>([
   ['undici', undici],
-  ['fetch', fetchTransport],
+  ['fetch', () => fetchTransport({ allow: ['loopback'] })],
 ])('%s', (_, transportOf) => {
   test('carries method, path with query, headers and the exact body, and brings the answer back', async () => {
     const seen: unknown[] = []

@@ -17,7 +17,7 @@ const nothing = { promoted: 0, rescued: 0, claimed: 0, dispatched: 0, closed: 0,
 /** Ticks on connections of its own. */
 function ticking({ url }: Database) {
   const sql = postgresSql(url, { max: 4 })
-  const transport = undiciTransport()
+  const transport = undiciTransport({ allow: ['loopback'] })
   onTestFinished(async () => {
     await transport.end()
     await sql.end(1)

@@ -89,7 +89,7 @@ export async function startMaintenance(url: string, options: Maintaining = {}) {
     applicationName: options.name ?? 'maintenance',
     patienceSeconds: 5,
   })
-  const transport = undiciTransport()
+  const transport = undiciTransport({ allow: ['loopback'] })
   const events = new Recorder<MaintenanceEvent>()
   const maintenance = new Maintenance({
     sql: wrap(connections),
