@@ -6,7 +6,7 @@ const VALUES =
 /** What the core asks of the world, and the wire protocol's keys and signatures. */
 const PORTS = '^core/((drivers|engine|sql)\\.ts$|dispatch/(transport|events)\\.ts$|function/port\\.ts$|protocol/)'
 /** What a role consists of at its top. */
-const APPS = '^core/(api/|callbacks/app\\.ts$|function/serve\\.ts$|maintenance/)'
+const APPS = '^core/(api/|callbacks/app\\.ts$|function/(serve|hono)\\.ts$|maintenance/)'
 /** Public entry points: they only re-export. */
 const ENTRIES = '^core/(index|admin|api|callbacks|function|maintenance|protocol)\\.ts$'
 const OUTSIDE_OF_CORE = '^(functions|infra|migrations|examples|bench|chaos|test)/'

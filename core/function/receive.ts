@@ -1,13 +1,29 @@
 // From an HTTP request to a dispatch that can be trusted: method, size, signature, shape.
 
-import { MillraceError } from '../errors.ts'
 import { comesFromLoopback } from '../loopback.ts'
 import { verifyDispatch } from '../protocol/dispatch-signature.ts'
 import type { Keyring } from '../protocol/keyring.ts'
 import { readBody } from '../read-body.ts'
 import { type DispatchBody, HEADER } from '../wire.ts'
 import { attemptKeyFrom, type CallbackAddress } from './deliver.ts'
+import { consumed, refuseBody } from './raw-body.ts'
 import { Refused } from './refused.ts'
+
+/** Of a body that is read here. */
+export const MAX_BODY_BYTES = 4 * 1024 * 1024
+
+export type HeaderSource = Headers | { readonly [name: string]: string | readonly string[] | undefined }
+
+/** A request's parts, from whatever server. */
+export interface Message {
+  readonly method: string
+  /** Path and query exactly as they stand in the request line. */
+  readonly path: string
+  /** By names in lower case, where it is a plain object. */
+  readonly headers: HeaderSource
+  /** The raw bytes. */
+  readonly body: Uint8Array
+}
 
 export interface Dispatch {
   readonly body: DispatchBody
@@ -29,39 +45,61 @@ export interface ReceiveOptions {
 
 /** @throws {Refused} */
 export async function receive(request: Request, options: ReceiveOptions): Promise<Dispatch> {
-  if (request.method !== 'POST') throw new Refused('method_not_allowed', 'Dispatches come as POST')
-  const bytes = await readBody(request, options.maxBodyBytes).catch(refuseBody)
-  verify(request, bytes, options)
-  const body = parse(bytes)
-  return { body, address: addressOf(body, request.headers, options) }
-}
-
-function refuseBody(error: unknown): never {
-  const tooLarge = error instanceof MillraceError && error.code === 'body_too_large'
-  throw new Refused(tooLarge ? 'body_too_large' : 'invalid_request', (error as Error).message)
-}
-
-function verify(request: Request, body: Uint8Array, options: ReceiveOptions): void {
-  if (options.dispatchKeys === undefined) {
-    if (comesFromLoopback(request, options.env)) return
+  const { method, headers } = request
+  refuseMethod(method)
+  if (request.bodyUsed) throw consumed('Hand the receiver a request whose body is unread')
+  const body = await readBody(request, options.maxBodyBytes).catch(refuseBody)
+  if (options.dispatchKeys === undefined && !comesFromLoopback(request, options.env)) {
     throw new Refused('invalid_signature', 'Unsigned dispatches are taken from loopback only')
   }
   const { pathname, search } = new URL(request.url)
-  const signed = { method: request.method, path: `${options.pathPrefix}${pathname}${search}`, body }
-  const verdict = verifyDispatch(options.dispatchKeys, signed, request.headers.get(HEADER.signature), options.now)
+  const path = `${options.pathPrefix}${pathname}${search}`
+  return dispatchIn({ method, path, headers, body }, options.dispatchKeys, options.now)
+}
+
+/**
+ * The dispatch in a message; without keys, whoever sent it. `now` in milliseconds.
+ *
+ * @throws {Refused}
+ */
+export function dispatchIn(message: Message, keys: Keyring | undefined, now: number): Dispatch {
+  refuseEncoding(message.headers)
+  if (keys !== undefined) verify(message, keys, now)
+  const value = jsonIn(message.body)
+  if (!isDispatch(value)) throw new Refused('invalid_request', 'The body is not a dispatch')
+  return { body: value, address: addressOf(value, headerIn(message.headers, HEADER.attemptKey), keys !== undefined) }
+}
+
+export function refuseMethod(method: string): void {
+  if (method !== 'POST') throw new Refused('method_not_allowed', 'Only POST is taken')
+}
+
+/** Signatures are over the bytes as they were sent, and nobody sends them compressed. */
+export function refuseEncoding(headers: HeaderSource): void {
+  const encoding = headerIn(headers, 'content-encoding') ?? 'identity'
+  if (encoding !== 'identity') throw new Refused('unsupported_encoding', `Bodies are not taken as ${encoding}`)
+}
+
+/** Several of one name are one list, as a server of Web requests has it. */
+export function headerIn(headers: HeaderSource, name: string): string | null {
+  if (headers instanceof Headers) return headers.get(name)
+  const value = headers[name]
+  return typeof value === 'string' ? value : (value?.join(', ') ?? null)
+}
+
+function verify(message: Message, keys: Keyring, now: number): void {
+  const verdict = verifyDispatch(keys, message, headerIn(message.headers, HEADER.signature), now)
   if (verdict === 'valid') return
   throw new Refused(verdict, verdict === 'stale_timestamp' ? 'The signature is too old' : 'Not signed by a known key')
 }
 
-function parse(bytes: Uint8Array): DispatchBody {
-  let value: unknown
+/** @throws {Refused} `invalid_request` when the bytes are not JSON in UTF-8 */
+export function jsonIn(bytes: Uint8Array): unknown {
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch {
     throw new Refused('invalid_request', 'The body is not JSON')
   }
-  if (!isDispatch(value)) throw new Refused('invalid_request', 'The body is not a dispatch')
-  return value
 }
 
 /** Only what a dispatch of Awa has as well is asked for; the rest has defaults. */
@@ -79,14 +117,14 @@ function isDispatch(value: unknown): value is DispatchBody {
 }
 
 /** The URL is trusted because the dispatch was verified. It says where `complete` is; the other actions are beside it. */
-function addressOf(body: DispatchBody, headers: Headers, options: ReceiveOptions): CallbackAddress | undefined {
+function addressOf(body: DispatchBody, keyText: string | null, signed: boolean): CallbackAddress | undefined {
   const { callback_id: callbackId, callback_url: callbackUrl } = body
   if (callbackId === undefined && callbackUrl === undefined) return undefined
   if (callbackId === undefined || callbackUrl?.endsWith(`/${callbackId}/complete`) !== true) {
     throw new Refused('invalid_request', 'callback_url must end in /{callback_id}/complete')
   }
-  const attemptKey = attemptKeyFrom(headers.get(HEADER.attemptKey))
-  if (attemptKey === undefined && options.dispatchKeys !== undefined) {
+  const attemptKey = attemptKeyFrom(keyText)
+  if (attemptKey === undefined && signed) {
     throw new Refused('invalid_request', `${HEADER.attemptKey} is missing`)
   }
   return { callbackId, url: callbackUrl.slice(0, -'/complete'.length), attemptKey }

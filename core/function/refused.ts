@@ -1,10 +1,7 @@
 // Dispatches that are not run, and what is answered to them.
 
-import type { ErrorCode } from '../errors.ts'
+import { type ErrorCode, MillraceError } from '../errors.ts'
 import { HEADER } from '../wire.ts'
-
-/** Codes of answers; beside the errors' own, those that only a receiver gives. */
-export type RefusalCode = ErrorCode | 'method_not_allowed' | 'unknown_kind' | 'busy' | 'draining'
 
 /**
  * By default a dispatcher takes 4xx for final. So the refusals that are no fault of the job are either 5xx or 429, or
@@ -13,6 +10,9 @@ export type RefusalCode = ErrorCode | 'method_not_allowed' | 'unknown_kind' | 'b
 const ANSWERS = {
   method_not_allowed: { status: 405, headers: { allow: 'POST' } },
   body_too_large: { status: 413 },
+  // What was signed is not what would be read; a proxy's doing, or that of a server that is not set up for this.
+  unsupported_encoding: { status: 415, headers: { [HEADER.noRetry]: 'false' } },
+  body_consumed: { status: 500 },
   invalid_request: { status: 400 },
   invalid_args: { status: 422 },
   invalid_signature: { status: 401, headers: { [HEADER.noRetry]: 'false' } },
@@ -21,16 +21,24 @@ const ANSWERS = {
   unknown_kind: { status: 501 },
   busy: { status: 429, headers: { 'retry-after': '1' } },
   draining: { status: 503, headers: { 'retry-after': '1' } },
-} as const satisfies Partial<Record<RefusalCode, { status: number; headers?: Record<string, string> }>>
+} as const satisfies Partial<Record<ErrorCode, { status: number; headers?: Record<string, string> }>>
 
-export class Refused extends Error {
-  readonly code: keyof typeof ANSWERS
+export type RefusalCode = keyof typeof ANSWERS
+
+/** What came is not taken. {@link response} is what to answer. */
+export class Refused extends MillraceError {
+  declare readonly code: RefusalCode
   readonly detail: object
 
-  constructor(code: keyof typeof ANSWERS, message: string, detail: object = {}) {
-    super(message)
-    this.code = code
+  constructor(code: RefusalCode, message: string, detail: object = {}, options: { hint?: string } = {}) {
+    super(code, message, options)
+    this.name = 'Refused'
     this.detail = detail
+  }
+
+  /** `{"error", "code", …}` with the code's status and headers. A new one each time. */
+  response(): Response {
+    return refusal(this)
   }
 }
 

@@ -7,7 +7,7 @@ import { handlersByKind, type KeyOptions, keySource } from './configuration.ts'
 import { answerOf, type Ending } from './ending.ts'
 import type { Handler } from './handler.ts'
 import { platformPort, type ReceiverPort } from './port.ts'
-import { type Dispatch, receive } from './receive.ts'
+import { type Dispatch, MAX_BODY_BYTES, receive } from './receive.ts'
 import { type RefusalCode, Refused, refusal } from './refused.ts'
 
 export interface ServeOptions extends KeyOptions {
@@ -49,8 +49,6 @@ export interface Receiver {
   /** From now on answers 503 with Retry-After (which costs the jobs no attempt), and resolves when idle. */
   readonly drain: () => Promise<void>
 }
-
-const MAX_BODY_BYTES = 4 * 1024 * 1024
 
 /**
  * Makes a receiver. A dispatch without callback is run and answered with its result; one with a callback is answered
