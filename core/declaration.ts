@@ -39,6 +39,7 @@ function checkTarget(where: string, target: HttpTarget): void {
   checkSeconds(where, 'requestTimeoutSeconds', target.requestTimeoutSeconds)
   checkSeconds(where, 'callbackTimeoutSeconds', target.callbackTimeoutSeconds)
   checkInteger(where, 'concurrency', target.concurrency, 1, 10_000)
+  if (!['boolean', 'undefined'].includes(typeof target.compatible)) refuse(where, 'compatible is true or false')
   if (target.statuses) checkStatuses(where, target.statuses)
   try {
     new Headers({ ...target.headers })

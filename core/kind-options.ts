@@ -32,6 +32,11 @@ export interface HttpTarget {
   readonly callbackTimeoutSeconds?: number
   /** Requests in flight per dispatcher, shared by all kinds with the same URL origin: 64. */
   readonly concurrency?: number
+  /**
+   * Whether functions are sent Awa's bearer header `X-Awa-Signature`, in callback mode: true, unless the deployment has switched
+   * it off. Without it there is none that could leak; functions of this SDK do not need it.
+   */
+  readonly compatible?: boolean
   /** Sent with every dispatch. */
   readonly headers?: Readonly<Record<string, string>>
   /**

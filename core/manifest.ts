@@ -116,6 +116,7 @@ const targetRow = (target: HttpTarget): object => ({
   request_timeout_seconds: target.requestTimeoutSeconds,
   callback_timeout_seconds: target.callbackTimeoutSeconds,
   concurrency: target.concurrency,
+  compatible: target.compatible,
   headers: target.headers,
   statuses: target.statuses,
 })

@@ -32,6 +32,7 @@ export interface TargetRow {
   readonly request_timeout_seconds?: number
   readonly callback_timeout_seconds?: number
   readonly concurrency?: number
+  readonly compatible?: boolean
   readonly headers?: Readonly<Record<string, string>>
   readonly statuses?: { readonly retry?: readonly number[]; readonly final?: readonly number[] }
 }

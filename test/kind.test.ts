@@ -43,6 +43,7 @@ describe('defineKind', () => {
     [{ target: { url: 'ftp://example.com' } }, 'absolute'],
     [{ target: { url: 'https://user:pass@example.com' } }, 'credentials'],
     [{ target: { url: 'https://example.com', mode: 'async' as 'sync' } }, 'mode'],
+    [{ target: { url: 'https://example.com', compatible: 'no' as never } }, 'compatible'],
     [{ target: { url: 'https://example.com', requestTimeoutSeconds: 0 } }, 'requestTimeoutSeconds'],
     [{ target: { url: 'https://example.com', callbackTimeoutSeconds: Number.NaN } }, 'callbackTimeoutSeconds'],
     [{ target: { url: 'https://example.com', concurrency: 0.5 } }, 'concurrency'],

@@ -15,7 +15,7 @@ export interface Sender {
   /** Base URL of the callback ingress. */
   readonly callbackBase: string | undefined
   readonly callbackPrefix: string | undefined
-  /** Sends Awa's bearer header too. */
+  /** Sends Awa's bearer header too, but for kinds that do not want it. */
   readonly compatible: boolean
 }
 
@@ -58,7 +58,7 @@ function dispatch(job: ClaimedJob, route: Route, sender: Sender, now: number) {
     callbackId,
     deadline,
     now,
-    compatible: sender.compatible,
+    compatible: sender.compatible && route.compatible !== false,
   })
   return { body, headers }
 }

@@ -12,6 +12,8 @@ export interface Route extends DispatchRules {
   readonly path: string
   readonly requestTimeoutSeconds: number
   readonly concurrency: number
+  /** Whether Awa's bearer header is sent, where the deployment sends it: true. */
+  readonly compatible?: boolean | undefined
   readonly headers: Readonly<Record<string, string>>
   /** Set for webhook endpoints only. */
   readonly webhookSecret?: string
@@ -114,6 +116,7 @@ export class Routes {
       isTimeLimited: limit <= request_timeout_seconds,
       ambiguitySeconds: this.#ambiguitySeconds,
       concurrency: limits.get(origin) ?? DEFAULTS.concurrency,
+      compatible: target.compatible,
       // In lower case, or one of ours might be sent twice, in two spellings.
       headers: Object.fromEntries(Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), value])),
       isFinal: isFinalForFunctions,

@@ -171,6 +171,7 @@ create function millrace.target_problem(retry jsonb, target jsonb) returns text 
     when coalesce(target, 'null') = 'null' then null
     when not coalesce(target ->> 'url' ~* '^https?://[^/]', false) then 'target is an object with an absolute http(s) url'
     when target ->> 'mode' not in ('sync', 'callback') then 'mode is sync or callback'
+    when jsonb_typeof(target -> 'compatible') not in ('boolean', 'null') then 'compatible is true or false'
   end
 $$;
 

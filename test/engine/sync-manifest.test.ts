@@ -184,6 +184,7 @@ describe('what could never work is refused, with every reason', () => {
     ['kinds', { ...kind, target: 'https://a.example' }, 'target is'],
     ['kinds', { ...kind, target: { url: 'ftp://a.example' } }, 'target is'],
     ['kinds', { ...kind, target: { url: 'https://a.example', mode: 'async' } }, 'mode is'],
+    ['kinds', { ...kind, target: { url: 'https://a.example', compatible: 'no' } }, 'compatible is'],
     ['subscriptions', { ...subscription, name: '' }, 'name has'],
     ['subscriptions', { ...subscription, url: 'a.example' }, "subscription 'shop': url is"],
     ['subscriptions', { ...subscription, events: undefined }, 'events are'],
