@@ -3,10 +3,13 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
+  activateKey,
+  addKey,
   callbackIdOf,
   deriveDispatchKeyring,
   formatKeyring,
   generateKeyring,
+  type Keyring,
   parseKeyring,
   signCompatible,
   verifyCompatible,
@@ -76,15 +79,37 @@ test('functions get other keys than the root, under the same ids', () => {
   )
 })
 
-test('rotation: add the new key in front, and take the old one out once its attempts are over', () => {
-  const [before, added] = [generateKeyring('old'), generateKeyring('new')]
-  const during = parseKeyring(`${formatKeyring(added)},${formatKeyring(before)}`)
-  const ref = { segment: '0', id: '1', attempt: 1 }
+test('rotation: whoever has the keyring of one deploy verifies what the one before or after it signs', () => {
+  fc.assert(
+    fc.property(rings, entries => {
+      const before = parseKeyring(entries.map(entry => entry.join(':')).join(','))
+      const first = addKey(before, 'the-new-one')
+      const second = activateKey(first)
+      const steps = [before, first, second]
+      const ref = { segment: '0', id: '1', attempt: 1 }
+      steps.slice(1).forEach((after, n) => {
+        for (const [signer, verifier] of [
+          [steps[n] as Keyring, after],
+          [after, steps[n] as Keyring],
+        ] as const) {
+          const id = callbackIdOf(signer, ref)
+          const bearer = signCompatible(signer.keys[0], id)
+          const key = verifier.keys.find(({ kid }) => id.startsWith(`${kid}.`))
+          expect(key && verifyCompatible(key, id, bearer)).toBe(true)
+        }
+      })
+      expect(second.keys).toEqual([first.keys.at(-1), before.keys[0]])
+    }),
+  )
+})
 
-  expect(callbackIdOf(before, ref)).toBe('old.0.1.1')
-  expect(callbackIdOf(during, ref)).toBe('new.0.1.1')
-  const running = signCompatible(before.keys[0], 'old.0.1.1')
-  expect(during.keys.some(key => key.kid === 'old' && verifyCompatible(key, 'old.0.1.1', running))).toBe(true)
+test('rotation refuses an id that is there, and to go back to an older key of the same making', () => {
+  const [older, newer] = [`k20260131:${'01'.repeat(32)}`, `k20260131b:${'02'.repeat(32)}`]
+  const refused = expect.objectContaining({ code: 'invalid_keyring' })
+  expect(() => addKey(parseKeyring(older), 'k20260131')).toThrow(refused)
+  expect(() => activateKey(parseKeyring(older))).toThrow(refused)
+  expect(() => activateKey(parseKeyring(`${newer},${older}`))).toThrow(refused)
+  expect(activateKey(parseKeyring(`${older},${newer}`)).keys[0].kid).toBe('k20260131b')
 })
 
 function messageOf(act: () => unknown): string {
