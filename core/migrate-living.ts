@@ -66,15 +66,22 @@ select set_config('millrace.grants', coalesce(jsonb_agg(to_jsonb(noted))::text, 
 from (
   select object.kind, object.name, object.owner, acl.grantee, acl.privilege_type as privilege, acl.is_grantable as grantable
   from (
-    select 'routine' as kind, oid::regprocedure::text as name, proowner as owner, proacl as acl
+    select 'routine' as kind, oid::regprocedure::text as name, proname as called, proowner as owner, proacl as acl
     from pg_proc where pronamespace = ${namespace(schema)} and proacl is not null
     union all
-    select 'table', oid::regclass::text, relowner, relacl
+    select 'table', oid::regclass::text, null, relowner, relacl
     from pg_class where relnamespace = ${namespace(schema)} and relkind = 'v' and relacl is not null
   ) as object, aclexplode(object.acl) as acl
+  where not exists ( -- what comes with a role, which may have lost it
+    select from pg_proc marker, aclexplode(marker.proacl) as holder
+    where marker.pronamespace = ${namespace(schema)} and marker.proname like 'role\\_%' and marker.pronargs = 0
+      and holder.grantee = acl.grantee and object.called = any (string_to_array(obj_description(marker.oid, 'pg_proc'), ' ')))
 ) as noted;`
 
-/** Gives those rights back to what still has the same name and parameters, and takes the default ones away there. */
+/**
+ * Gives those rights back to what still has the same name and parameters, and takes the default ones away there. Functions are
+ * never given back to everybody.
+ */
 export const restoreGrants = `
 do $$
 declare
@@ -90,7 +97,7 @@ begin
     select g.*, case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end as whom
     from jsonb_to_recordset(current_setting('millrace.grants')::jsonb)
       as g (kind text, name text, owner oid, grantee oid, privilege text, grantable boolean)
-    where grantee <> owner
+    where grantee <> owner and (grantee <> 0 or kind = 'table')
       and case kind when 'routine' then to_regprocedure(name)::oid else to_regclass(name)::oid end is not null
   loop
     execute format('grant %s on %s %s to %s', noted.privilege, noted.kind, noted.name, noted.whom)

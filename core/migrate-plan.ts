@@ -4,6 +4,7 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
 import { MillraceError } from './errors.ts'
 import { checkLiving, dropLiving, keepGrants, restoreGrants } from './migrate-living.ts'
+import { grantRoles, secureLiving } from './migrate-roles.ts'
 import { quoteIdentifier } from './sql.ts'
 
 /** One file of `migrations/`, by its path below that folder: `tables/001_engine.sql`, `functions/claim.sql`. */
@@ -149,7 +150,7 @@ function functionFiles(files: readonly MigrationFile[]): MigrationFile[] {
 
 function functionsStep(files: readonly MigrationFile[], schema: string): { step: MigrationStep; checksum: string } {
   const living = functionFiles(files)
-  const sum = checksum(living.map(({ path, text }) => `${path}\n${text}`).join('\n'))
+  const sum = checksum([...living.map(({ path, text }) => `${path}\n${text}`), secureLiving('millrace')].join('\n'))
   const sql = [
     keepGrants(schema),
     dropLiving(schema),
@@ -157,7 +158,9 @@ function functionsStep(files: readonly MigrationFile[], schema: string): { step:
     ...living.map(({ path, text }) => `-- ${path}\n${qualify(text, schema)}`),
     'set local check_function_bodies = on;',
     checkLiving(schema),
+    secureLiving(schema),
     restoreGrants,
+    grantRoles(schema),
     `insert into ${quoteIdentifier(schema)}.migration (number, name, checksum) values (0, 'functions', '${sum}')`,
     'on conflict (number) do update set checksum = excluded.checksum, applied_at = now();',
   ]

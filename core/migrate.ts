@@ -80,9 +80,22 @@ export async function migrationScript(
   return ['begin;', preamble(schema), expectState(state, schema), ...body, 'commit;', ''].join('\n\n')
 }
 
-/** Nothing is found by accident: our files qualify every name. The lock serialises runs on one schema. */
-const preamble = (schema: string): string =>
-  `set local search_path = pg_catalog;\nselect pg_advisory_xact_lock(hashtextextended('millrace.migrate ${schema}', 0));`
+/**
+ * Nothing is found by accident: our files qualify every name. The lock serialises runs on one schema. Whoever migrates, all of it
+ * belongs to one owner, with whose rights the functions run.
+ */
+const preamble = (schema: string): string => `set local search_path = pg_catalog;
+select pg_advisory_xact_lock(hashtextextended('millrace.migrate ${schema}', 0));
+do $$
+declare
+  owner name := pg_get_userbyid(coalesce(
+    (select relowner from pg_class where oid = to_regclass('${quoteIdentifier(schema)}.migration')),
+    (select nspowner from pg_namespace where nspname = '${schema}' and pg_has_role(nspowner, 'member'))));
+begin
+  if owner <> current_user then
+    execute format('set local role %I', owner);
+  end if;
+end $$;`
 
 /** Stops a printed script that meets another state than the one it was made for. */
 function expectState(state: SchemaState, schema: string): string {

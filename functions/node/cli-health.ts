@@ -93,9 +93,11 @@ async function schema({ sql, schema }: Given, facts: Facts): Promise<string> {
   const files = await packageMigrations()
   const version = (numbers: readonly number[]) => Math.max(0, ...numbers)
   const applied = await sql
-    .query<AppliedMigration>(`select number, name, checksum from ${quoteIdentifier(schema)}.migration`)
+    .query<AppliedMigration>(`select number, name, checksum from ${quoteIdentifier(schema)}.migrations()`)
     .catch(error => {
-      throw hasCode(translateError(error), 'schema_missing') ? new Failing('there is none: millrace migrate') : error
+      throw hasCode(translateError(error), 'schema_missing')
+        ? new Failing('there is none, or an old one: millrace migrate')
+        : error
     })
   facts.schema_version = version(applied.map(({ number }) => number))
   facts.expected_schema_version = files.filter(({ path }) => path.startsWith('tables/')).length
@@ -105,10 +107,8 @@ async function schema({ sql, schema }: Given, facts: Facts): Promise<string> {
 }
 
 async function cluster({ sql, schema }: Given, facts: Facts): Promise<string> {
-  const [row] = await sql.query<{ own: boolean }>(
-    `select c.identifier = s.system_identifier as own from ${quoteIdentifier(schema)}.cluster c, pg_control_system() s`,
-  )
-  facts.restored = row?.own === false
+  const [row] = await sql.query<{ restored: boolean }>(`select ${quoteIdentifier(schema)}.is_restored() as restored`)
+  facts.restored = row?.restored === true
   if (facts.restored) throw new Failing('restored from another server: the first claim takes the open jobs over')
   return 'the open jobs are of this server'
 }
