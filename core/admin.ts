@@ -18,6 +18,7 @@ export type {
   DeadLetterRow,
   DeadLettersRetried,
 } from './admin/dead-letters.ts'
+export type { FollowUpProblem, FollowUpProblemFilter, JobFollowUpProblem } from './admin/follow-ups.ts'
 export type { JobFilter } from './admin/job-filter.ts'
 export type {
   AttemptView,

@@ -19,6 +19,7 @@ export { type Database, type DriverOptions, type PostgresJsLike, type QueryLike,
 export { type EnqueueOptions, type Job, job } from './enqueue.ts'
 export type { Statement } from './enqueue-statement.ts'
 export { type ErrorCode, MillraceError } from './errors.ts'
+export { type FollowUp, type FollowUpJob, from, type JobEvent, type Reference } from './follow-up.ts'
 export type { Json } from './json.ts'
 export {
   type ArgsOf,
@@ -47,7 +48,7 @@ export {
 } from './schedule-declaration.ts'
 export type { Sql, SqlValue } from './sql.ts'
 export type { JobView } from './sql-engine.ts'
-export type { CompletionEvent, Subscription } from './subscription.ts'
+export type { FollowUpSubscription, Subscription, WebhookSubscription } from './subscription.ts'
 export type { Spacing, UniqueBy, UniqueOptions, UniqueSettings } from './unique.ts'
 export { type UniqueKeyParts, uniqueKey } from './unique-key.ts'
 export { type FinishedJob, type GetJobOptions, getJob, type WaitOptions, waitFor } from './wait-for.ts'

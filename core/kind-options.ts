@@ -1,4 +1,6 @@
-// What a kind's declaration may say besides its name and its arguments: retry policy, target, defaults.
+// What a kind's declaration may say besides its name and its arguments: retry policy, target, defaults, what follows.
+
+import type { FollowUp } from './follow-up.ts'
 
 /** How long to wait after failed attempt `n`, always capped at `capSeconds` (24 h). Seconds throughout. */
 export type RetryPolicy =
@@ -61,4 +63,6 @@ export interface KindOptions {
   readonly timeLimitSeconds?: number
   readonly retry?: RetryPolicy
   readonly target?: HttpTarget
+  /** Jobs that are enqueued in the transaction in which something happens to a job of this kind, whoever makes it happen. */
+  readonly followUps?: readonly FollowUp[]
 }

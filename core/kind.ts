@@ -2,6 +2,7 @@
 
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { checkKind } from './declaration.ts'
+import { checkFollowUps } from './follow-up-declaration.ts'
 import type { KindOptions } from './kind-options.ts'
 
 export type { HttpTarget, KindOptions, RetryPolicy } from './kind-options.ts'
@@ -36,5 +37,6 @@ export function defineKind<const Name extends string, Schema extends StandardSch
   declaration: KindOptions & { readonly name: Name; readonly args: Schema },
 ): Kind<Name, Schema> {
   checkKind(declaration)
+  checkFollowUps(declaration)
   return Object.freeze({ ...declaration })
 }

@@ -3,12 +3,20 @@
 import { translatingErrors } from './database-errors.ts'
 import { checkKind, refuse } from './declaration.ts'
 import { type Database, toSql } from './drivers.ts'
+import { checkFollowUps, type FollowUpRow, followUpsOf } from './follow-up-declaration.ts'
 import type { Kind } from './kind.ts'
 import type { HttpTarget, RetryPolicy } from './kind-options.ts'
 import { checkQueue, type Queue, queueRow } from './queue-declaration.ts'
 import { checkArgsAsync, checkSchedule, type Schedule, scheduleRow } from './schedule-declaration.ts'
 import { quoteIdentifier } from './sql.ts'
-import { COMPLETION_EVENTS, checkSubscription, kindNames, type Subscription } from './subscription.ts'
+import {
+  COMPLETION_EVENTS,
+  checkSubscription,
+  isFollowUp,
+  kindNames,
+  type Subscription,
+  subscriptionFollowUp,
+} from './subscription.ts'
 
 export interface ManifestDeclaration {
   readonly kinds?: readonly Kind[]
@@ -34,7 +42,7 @@ export interface SyncResult {
   readonly version: number
   /** False when the database held exactly this already, and nothing was written. */
   readonly changed: boolean
-  /** Names of the kinds, subscriptions, schedules and queues that this source declared before and no longer does. */
+  /** Names of the kinds, subscriptions, schedules, queues and follow-ups that this source declared before and no longer does. */
   readonly removed: readonly string[]
 }
 
@@ -52,11 +60,13 @@ export interface SyncResult {
 export function defineManifest(declaration: ManifestDeclaration): Manifest {
   const { kinds = [], subscriptions = [], schedules = [], queues = [] } = declaration
   kinds.forEach(checkKind)
+  kinds.forEach(checkFollowUps)
   subscriptions.forEach(checkSubscription)
   schedules.forEach(checkSchedule)
   queues.forEach(checkQueue)
   const manifest = Object.freeze({ kinds, subscriptions, schedules, queues })
   for (const [what, declared] of Object.entries(manifest)) checkUnique(what, declared)
+  checkUnique('follow-ups', followUpRows(manifest))
   return manifest
 }
 
@@ -88,17 +98,27 @@ function manifestRow({ kinds, subscriptions, schedules, queues }: Manifest): obj
       retry: kind.retry && retryRow(kind.retry),
       target: kind.target && targetRow(kind.target),
     })),
-    subscriptions: subscriptions.map(subscription => ({
-      name: subscription.name,
-      kinds: kindNames(subscription),
-      events: subscription.events ?? COMPLETION_EVENTS,
-      url: subscription.url,
-      secret: subscription.secret,
-    })),
+    subscriptions: subscriptions.flatMap(subscription =>
+      isFollowUp(subscription)
+        ? []
+        : {
+            name: subscription.name,
+            kinds: kindNames(subscription),
+            events: subscription.events ?? COMPLETION_EVENTS,
+            url: subscription.url,
+            secret: subscription.secret,
+          },
+    ),
     schedules: schedules.map(scheduleRow),
     queues: queues.map(queueRow),
+    follow_ups: followUpRows({ kinds, subscriptions }),
   }
 }
+
+const followUpRows = ({ kinds, subscriptions }: Pick<Manifest, 'kinds' | 'subscriptions'>): FollowUpRow[] => [
+  ...kinds.flatMap(followUpsOf),
+  ...subscriptions.filter(isFollowUp).map(subscriptionFollowUp),
+]
 
 function retryRow(retry: RetryPolicy): object {
   return {

@@ -1,18 +1,28 @@
-// A completion webhook as an application declares it: which jobs' ends go where, signed with which secret.
+// A subscription as an application declares it: what happens to which jobs goes to a webhook, or makes another job follow.
 
 import { checkName, checkUrl, refuse } from './declaration.ts'
+import type { FollowUpJob, JobEvent } from './follow-up.ts'
+import { checkEvents, checkFollowUpJob, type FollowUpRow, followUpJobRow } from './follow-up-declaration.ts'
 import type { Kind } from './kind.ts'
 
-/** A job's end that can be subscribed to. */
-export type CompletionEvent = 'completed' | 'failed' | 'cancelled'
+export type Subscription = WebhookSubscription | FollowUpSubscription
 
-export interface Subscription {
+interface Subscribed {
   /** 1 to 200 characters, unique in the manifest. */
   readonly name: string
   /** Every kind, unless given. */
   readonly kinds?: readonly (Kind | string)[]
-  /** All three, unless given. */
-  readonly events?: readonly CompletionEvent[]
+}
+
+/** Enqueues a job for each event, as a kind's `followUps` do. */
+export interface FollowUpSubscription extends Subscribed, FollowUpJob {
+  readonly events: readonly JobEvent[]
+}
+
+/** Sends a webhook for each event. */
+export interface WebhookSubscription extends Subscribed {
+  /** The ends (`completed`, `failed`, `cancelled`), unless given. */
+  readonly events?: readonly JobEvent[]
   /** Absolute `http(s)` URL that takes the webhook as a POST. */
   readonly url: string
   /**
@@ -23,7 +33,7 @@ export interface Subscription {
   readonly secret: string
 }
 
-export const COMPLETION_EVENTS: readonly CompletionEvent[] = ['completed', 'failed', 'cancelled']
+export const COMPLETION_EVENTS: readonly JobEvent[] = ['completed', 'failed', 'cancelled']
 
 const PREFIX = 'whsec_'
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
@@ -32,12 +42,31 @@ const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$
 export function checkSubscription(subscription: Subscription): void {
   checkName('subscription', subscription.name)
   const where = `Subscription "${subscription.name}"`
-  checkUrl(where, subscription.url)
-  for (const event of subscription.events ?? []) {
-    if (!COMPLETION_EVENTS.includes(event)) refuse(where, `no such event: ${event}`)
-  }
-  if (subscription.events?.length === 0) refuse(where, 'events is empty: leave it out for all of them')
+  checkEvents(where, subscription.events ?? [])
   if (subscription.kinds?.length === 0) refuse(where, 'kinds is empty: leave it out for all of them')
+  if (isFollowUp(subscription)) checkFollowUp(where, subscription)
+  else checkWebhook(where, subscription)
+}
+
+export const isFollowUp = (subscription: Subscription): subscription is FollowUpSubscription =>
+  'enqueue' in subscription
+
+export const subscriptionFollowUp = (subscription: FollowUpSubscription): FollowUpRow => ({
+  name: subscription.name,
+  kinds: kindNames(subscription),
+  events: subscription.events,
+  job: followUpJobRow(subscription),
+})
+
+function checkFollowUp(where: string, subscription: FollowUpSubscription): void {
+  if ('url' in subscription) refuse(where, 'has a url or enqueues something, not both')
+  if (!subscription.events || subscription.events.length === 0) refuse(where, 'events is empty')
+  checkFollowUpJob(where, subscription)
+}
+
+function checkWebhook(where: string, subscription: WebhookSubscription): void {
+  checkUrl(where, subscription.url)
+  if (subscription.events?.length === 0) refuse(where, 'events is empty: leave it out for the ends')
   const bytes = secretBytes(subscription.secret)
   if (!(bytes >= 24 && bytes <= 64)) refuse(where, 'secret is whsec_ and 24 to 64 bytes in base64')
 }

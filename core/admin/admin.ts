@@ -5,6 +5,7 @@ import { ScheduleEngine } from '../schedule-engine.ts'
 import { Batches } from './batches.ts'
 import { Calls } from './calls.ts'
 import { DeadLetters } from './dead-letters.ts'
+import { FollowUps } from './follow-ups.ts'
 import { Jobs } from './jobs.ts'
 import { Kinds } from './kinds.ts'
 import { Queues } from './queues.ts'
@@ -19,6 +20,7 @@ export interface Admin {
   readonly jobs: Jobs
   readonly deadLetters: DeadLetters
   readonly batches: Batches
+  readonly followUps: FollowUps
   readonly queues: Queues
   readonly kinds: Kinds
   readonly schedules: ScheduleEngine
@@ -40,6 +42,7 @@ export function admin(database: Database, { schema }: AdminOptions = {}): Admin 
     jobs: new Jobs(calls),
     deadLetters: new DeadLetters(calls),
     batches: new Batches(calls),
+    followUps: new FollowUps(calls),
     queues: new Queues(calls),
     kinds: new Kinds(calls),
     schedules: new ScheduleEngine(toSql(database), { schema }),

@@ -4,6 +4,7 @@ import { checkId, type Id, idsLiteral } from '../job-id.ts'
 import type { JobError, JobView } from '../sql-engine.ts'
 import type { JobState } from '../wire.ts'
 import type { Calls, Page, PageOptions } from './calls.ts'
+import type { JobFollowUpProblem } from './follow-ups.ts'
 import { filterJson, type JobFilter } from './job-filter.ts'
 
 /** A job in a list, without what may be large. Times are ISO 8601. */
@@ -20,6 +21,7 @@ export interface JobRow {
   readonly enqueued_at: string
   readonly run_at: string
   readonly finished_at: string | null
+  readonly wait: JobView['wait']
   /** Of the last attempt that failed. */
   readonly error: JobError | null
 }
@@ -43,6 +45,8 @@ export interface JobDetail extends JobView {
   readonly dead_letter: { readonly reason: string; readonly died_at: string; readonly expires_at: string } | null
   /** Oldest first. */
   readonly attempts: readonly AttemptView[]
+  /** What should have followed but could not be enqueued, oldest first. */
+  readonly follow_up_problems: readonly JobFollowUpProblem[]
 }
 
 export interface ListOptions extends PageOptions {

@@ -40,7 +40,9 @@ import {
 /** Below the time that a platform lets a request take, and that a server which stops waits for those under way. */
 const MAX_WAIT_SECONDS = 25
 
-const ends = { state: jobState, run_at: time, finished_at: nullable(time) }
+const wait = object({ name: string({ description: 'The event that it waits for' }), since: time, deadline: time })
+
+const ends = { state: jobState, run_at: time, finished_at: nullable(time), wait: nullable(wait) }
 
 export const jobRow = named('JobRow', object({ ...jobHead, ...ends, error: nullable(jobError) }))
 
@@ -74,7 +76,12 @@ const attempt = named(
   }),
 )
 
-const job = named('Job', object({ ...whole, attempts: list(attempt) }))
+const followUpProblem = named(
+  'FollowUpProblem',
+  object({ at: time, follow_up: string(), event: string(), attempt: integer(), code: string(), message: string() }),
+)
+
+const job = named('Job', object({ ...whole, attempts: list(attempt), follow_up_problems: list(followUpProblem) }))
 
 const retried = named(
   'Retried',

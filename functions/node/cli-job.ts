@@ -63,6 +63,7 @@ function describe(job: JobDetail): string {
     [job.state === 'scheduled' || job.state === 'retryable' ? 'due' : 'ready', moment(job.run_at)],
     ['attempted', moment(job.attempted_at)],
     ['ended', moment(job.finished_at)],
+    ['waits for', job.wait && `${job.wait.name}, until ${moment(job.wait.deadline)}`],
     ['tags', job.tags.join(', ')],
     ['unique key', job.unique_key],
     ['put back', job.put_back && errorText(job.put_back)],
@@ -78,5 +79,10 @@ function describe(job: JobDetail): string {
   if (job.attempts.length > 0) lines.push('', ...table(job.attempts, attemptColumns))
   const errors = job.errors.map(error => `  attempt ${error.attempt}: ${printable(errorText(error))}`)
   if (errors.length > 0) lines.push('', 'Errors:', ...errors)
+  const missing = job.follow_up_problems.map(
+    ({ follow_up, event, attempt, code, message }) =>
+      `  ${printable(follow_up)} (${event}, attempt ${attempt}): ${printable(errorText({ code, message }))}`,
+  )
+  if (missing.length > 0) lines.push('', 'Could not follow:', ...missing)
   return lines.join('\n')
 }

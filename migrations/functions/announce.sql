@@ -19,6 +19,9 @@ begin
     from (select * from millrace.news(segments, ids, attempts, which[done + 1:done + part], waiting) order by nth, event) n;
     if news.events is not null then
       perform millrace.notify_subscribers(news.events, news.ats, news.data);
+      if exists (select from millrace.follow_up) then
+        perform millrace.enqueue_follow_ups(news.events, news.data);
+      end if;
     end if;
   end loop;
 end $$;

@@ -1,12 +1,12 @@
--- One job with how each of its attempts went, oldest first; null when there is none. Of attempts whose log is gone only the
--- errors are known.
+-- One job with how each of its attempts went, oldest first, and what should have followed it but could not; null when there
+-- is none. Of attempts whose log is gone only the errors are known.
 create function millrace.job_detail(id bigint) returns jsonb language plpgsql as $$
 declare
   job jsonb;
 begin
   perform millrace.hold_segments();
   job := millrace.job(id);
-  return job || jsonb_build_object('attempts', millrace.attempts_of(id, job));
+  return job || jsonb_build_object('attempts', millrace.attempts_of(id, job), 'follow_up_problems', millrace.follow_up_problems_of(id));
 end $$;
 
 create function millrace.attempts_of(id bigint, job jsonb) returns jsonb language sql stable

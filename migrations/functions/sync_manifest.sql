@@ -1,6 +1,6 @@
--- Makes the declared kinds, subscriptions, schedules and queues of one source (an application) the ones on record, in one
--- transaction, and keeps the manifest as a new version when anything changed. Other sources' declarations are left alone;
--- declaring a name that another source owns is refused (SQLSTATE 23505, constraint invalid_declaration), and so is what
+-- Makes the declared kinds, subscriptions, schedules, queues and follow-ups of one source (an application) the ones on
+-- record, in one transaction, and keeps the manifest as a new version when anything changed. Other sources' declarations are
+-- left alone; declaring a name that another source owns is refused (SQLSTATE 23505, constraint invalid_declaration), and so is what
 -- enqueue would refuse (SQLSTATE 23514, the same constraint).
 create function millrace.sync_manifest(manifest jsonb, source text default 'default') returns jsonb language plpgsql as $$
 #variable_conflict use_column
@@ -27,7 +27,8 @@ begin
   )
   select array_agg(name order by name) into removed from (
     select name from gone union all select name from gone_too union all select name from gone_as_well
-    union all select millrace.undeclare_queues(manifest, sync_manifest.source)) names;
+    union all select millrace.undeclare_queues(manifest, sync_manifest.source)
+    union all select millrace.undeclare_follow_ups(manifest, sync_manifest.source)) names;
   insert into millrace.kind (name, queue, priority, max_attempts, time_limit_seconds, retry, target, source)
   select name, queue, priority, max_attempts, time_limit_seconds, retry, target, sync_manifest.source
   from jsonb_to_recordset(manifest -> 'kinds') as k(name text, queue text, priority smallint, max_attempts int, time_limit_seconds float8, retry jsonb, target jsonb)
@@ -38,6 +39,7 @@ begin
   from jsonb_to_recordset(manifest -> 'subscriptions') as s(name text, kinds text[], events text[], url text, secret text)
   on conflict (name) do update set kinds = excluded.kinds, events = excluded.events, url = excluded.url, secret = excluded.secret;
   perform millrace.declare_queues(manifest, source);
+  perform millrace.declare_follow_ups(manifest, source);
   perform millrace.declare_schedules(manifest, source);
   insert into millrace.manifest (source, hash, body) values (sync_manifest.source, digest, manifest) returning version into newest.version;
   perform pg_notify('millrace_wake', 'manifest');
@@ -101,15 +103,16 @@ begin
   -- A name that is mistyped here would take back all that the source has declared.
   if jsonb_typeof(manifest) is distinct from 'object' or exists (
     select from jsonb_each(case jsonb_typeof(manifest) when 'object' then manifest end) m
-    where m.key not in ('kinds', 'subscriptions', 'schedules', 'queues') or jsonb_typeof(m.value) <> 'array') then
+    where m.key not in ('kinds', 'subscriptions', 'schedules', 'queues', 'follow_ups') or jsonb_typeof(m.value) <> 'array') then
     raise exception using errcode = 'check_violation', constraint = 'invalid_declaration',
-      message = 'millrace: a manifest is an object of the arrays kinds, subscriptions, schedules and queues';
+      message = 'millrace: a manifest is an object of the arrays kinds, subscriptions, schedules, queues and follow_ups';
   end if;
   select string_agg(format('%s (declared by %s)', d.name, o.source), ', ') into problems
   from millrace.declared_names(manifest) d
   join (
     select 'kind' as type, name, source from millrace.kind union all select 'subscription', name, source from millrace.subscription
     union all select 'schedule', name, source from millrace.schedule union all select 'queue', name, source from millrace.queue
+    union all select 'follow-up', name, source from millrace.follow_up
   ) o on o.type = d.type and o.name = d.name and o.source <> check_manifest.source;
   if problems is not null then
     raise exception using errcode = 'unique_violation', constraint = 'invalid_declaration',
@@ -139,6 +142,9 @@ begin
     union all
     select 'queue', name, millrace.queue_problem(q)
     from jsonb_array_elements(manifest -> 'queues') q, jsonb_to_record(q) as d(name text)
+    union all
+    select 'follow-up', name, millrace.follow_up_declaration_problem(f)
+    from jsonb_array_elements(manifest -> 'follow_ups') f, jsonb_to_record(f) as d(name text)
   ) checked where problem is not null;
   if problems is not null then
     raise exception using errcode = 'check_violation', constraint = 'invalid_declaration', message = 'millrace: ' || problems;
@@ -147,7 +153,7 @@ end $$;
 
 create function millrace.declared_names(manifest jsonb) returns table (type text, name text) language sql as $$
   select t.type, e ->> 'name'
-  from (values ('kind', 'kinds'), ('subscription', 'subscriptions'), ('schedule', 'schedules'), ('queue', 'queues')) t(type, key)
+  from (values ('kind', 'kinds'), ('subscription', 'subscriptions'), ('schedule', 'schedules'), ('queue', 'queues'), ('follow-up', 'follow_ups')) t(type, key)
   cross join jsonb_array_elements(manifest -> t.key) e
 $$;
 
@@ -180,7 +186,7 @@ create function millrace.subscription_problem(subscription jsonb) returns text l
   select case
     when name is null or length(name) not between 1 and 200 then 'name has 1 to 200 characters'
     when not coalesce(url ~* '^https?://[^/]', false) then 'url is an absolute http(s) URL'
-    when not coalesce(events <> '{}' and events <@ array['completed', 'failed', 'cancelled'], false) then 'events are some of completed, failed and cancelled'
+    when not coalesce(events <> '{}' and events <@ '{completed,retried,failed,cancelled,rescued,waiting}', false) then 'events are some of completed, retried, failed, cancelled, rescued and waiting'
     when kinds = '{}' then 'kinds is empty: leave it out for all of them'
     when not coalesce(secret ~ '^whsec_([A-Za-z0-9+/]{4}){8,20}([A-Za-z0-9+/]{4}([A-Za-z0-9+/]{2}==)?|[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$', false)
       then 'secret is whsec_ and 24 to 64 bytes in base64'

@@ -188,7 +188,7 @@ describe('what could never work is refused, with every reason', () => {
     ['subscriptions', { ...subscription, name: '' }, 'name has'],
     ['subscriptions', { ...subscription, url: 'a.example' }, "subscription 'shop': url is"],
     ['subscriptions', { ...subscription, events: undefined }, 'events are'],
-    ['subscriptions', { ...subscription, events: ['retried'] }, 'events are'],
+    ['subscriptions', { ...subscription, events: ['started'] }, 'events are'],
     ['subscriptions', { ...subscription, kinds: [] }, 'kinds is empty'],
     ['subscriptions', { ...subscription, secret: 'whsec_dG9vIHNob3J0' }, '24 to 64 bytes'],
     ['subscriptions', { ...subscription, secret: `whsec_${btoa('x'.repeat(65))}` }, '24 to 64 bytes'],
