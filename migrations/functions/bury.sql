@@ -1,6 +1,6 @@
 -- The part of close that keeps failed jobs as dead letters, for the attempts that this call has closed, unless their queue
 -- does without. The reason: terminal_error when the failure was said to be final; when the attempts ran out, the error's code
--- if the engine itself found the failure (callback_timeout, dispatcher_lost ...), else max_attempts_exhausted.
+-- if the engine itself found the failure (callback_timeout, dispatcher_lost, wait_timeout ...), else max_attempts_exhausted.
 create function millrace.bury(
   segments bigint[], ids bigint[], attempts int[], outcomes text[], details jsonb, verdicts "char"[], won bigint[]
 ) returns void language sql
@@ -8,7 +8,8 @@ set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off 
   insert into millrace.dead_letter as d (id, expires_at, reason, lane, enqueued_at, attempt, max_attempts, kind, payload, tags, metadata,
     progress, errors, unique_key, unique_states, rate_key)
   select j.id, now() + make_interval(secs => coalesce(l.retention, (select value from millrace.setting where name = 'dead_letter_retention_seconds'))),
-    case when w.outcome = 'fail' then 'terminal_error'
+    case when w.error ->> 'code' = 'wait_timeout' then 'wait_timeout'
+      when w.outcome = 'fail' then 'terminal_error'
       when w.outcome = 'put_back' then 'put_back_limit'
       when w.error ->> 'code' in ('callback_timeout', 'dispatcher_lost', 'deadline_exceeded') then w.error ->> 'code'
       else 'max_attempts_exhausted' end,

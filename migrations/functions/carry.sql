@@ -49,6 +49,8 @@ begin
     on conflict (id, attempt) do update set segment = excluded.segment
   ), beating as (
     update millrace.attempt_state a set segment = to_segment from owned w where a.id = w.id and a.attempt = w.attempt
+  ), waiting as (
+    update millrace.wait x set segment = to_segment from owned w where x.id = w.id and x.attempt = w.attempt
   )
   insert into millrace.claim_log (lane, n, runtime, at, slot, prev, cur, ids, attempts, span)
   select 0, n_before + row_number() over (), runtime, at, to_slot, '1:1:', '1:1:', array_agg(id), array_agg(attempt), int8range(min(id), max(id), '[]')

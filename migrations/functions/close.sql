@@ -3,8 +3,9 @@
 -- (see announce.sql), in place.
 --
 -- outcomes: completed | retry (failed; again while attempts are left) | fail (failed for good) | put_back (later, costs no
--- attempt) | snooze (the same, and is nothing to be told of) | release (at once, costs no attempt) | cancel. details: null, or a JSON array with null or {result?, error?: {code,
--- message}, delay_ms?} for each attempt.
+-- attempt) | snooze (the same, and is nothing to be told of) | release (at once, costs no attempt) | resume (the same, by an
+-- event that the next attempt is told of) | cancel. details: null, or a JSON array with null or {result?, error?: {code,
+-- message}, delay_ms?, resumed?: {name, payload, at, timed_out?}, progress?} for each attempt.
 --
 -- Answers a row for each attempt except those that this call has closed as completed: nth counts from 1, state is c, f,
 -- r, s, x as in outcome_log or null for an attempt that does not exist (any more), fresh tells whether this call closed it.
@@ -52,6 +53,9 @@ begin
       order by l.id, l.attempt for update of l -- the order in which heartbeat locks them
     ) locked
     where a.id = locked.id and a.attempt = locked.attempt;
+  end if;
+  if won is not null and exists (select from millrace.wait) then
+    delete from millrace.wait x using unnest(won) w where x.id = ids[w] and x.attempt = attempts[w];
   end if;
   if plain and cardinality(won) = cardinality(ids)
     and (details is null or octet_length(details::text) <= (select value from millrace.setting where name = 'result_limit_bytes')) then
@@ -126,8 +130,8 @@ create function millrace.verdicts(segments bigint[], ids bigint[], attempts int[
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
   select array_agg((case
       when u.outcome = 'completed' then 'c'
-      when j.id is null or u.outcome not in ('retry', 'fail', 'put_back', 'snooze', 'release', 'cancel') then null
-      when u.outcome in ('snooze', 'release') then 's'
+      when j.id is null or u.outcome not in ('retry', 'fail', 'put_back', 'snooze', 'release', 'resume', 'cancel') then null
+      when u.outcome in ('snooze', 'release', 'resume') then 's'
       when u.outcome = 'cancel' then 'x'
       when u.outcome = 'put_back' and coalesce((j.put_back ->> 'since')::timestamptz, now())
         > now() - make_interval(secs => (select value from millrace.setting where name = 'put_back_limit_seconds')) then 's'
@@ -147,12 +151,12 @@ set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off 
 begin
   with again as (
     select j.id, j.lane, j.enqueued_at, j.attempt + 1 as attempt, j.kind, j.payload, j.tags, j.metadata,
-      coalesce(a.progress, j.progress) as progress,
+      millrace.progress_after(coalesce(a.progress, j.progress), v.detail) as progress,
       case v.state when 's' then j.max_attempts + 1 else j.max_attempts end as max_attempts,
       case v.state when 's' then j.errors else millrace.with_error(j.errors, j.attempt, v.detail -> 'error') end as errors,
-      case when v.outcome = 'release' then j.put_back when v.state = 's' and v.outcome <> 'snooze' then
+      case when v.outcome = 'release' then j.put_back when v.state = 's' and v.outcome not in ('snooze', 'resume') then
         jsonb_build_object('since', coalesce(j.put_back -> 'since', to_jsonb(now()))) || coalesce(v.detail -> 'error', '{}') end as put_back,
-      case when v.outcome <> 'release' then
+      case when v.outcome = 'resume' then case when millrace.paced(j.lane, j.rate_key) then now() end when v.outcome <> 'release' then
         now() + coalesce(make_interval(secs => (v.detail ->> 'delay_ms')::float8 / 1000), millrace.backoff(coalesce(k.retry, p.policy), millrace.failures(j.errors) + 1)) end as run_at,
       v.state, j.unique_key, j.unique_states, j.rate_key
     from (
@@ -175,6 +179,20 @@ begin
   from again where run_at is null;
   perform millrace.wake();
 end $$;
+
+-- What the next attempt is told of the progress: with the event that resumes the job, and a checkpoint that came with the end.
+create function millrace.progress_after(progress jsonb, detail jsonb) returns jsonb language sql immutable as $$
+  select case when detail is null or not detail ?| '{progress,resumed}' then progress else
+    coalesce(known, '{}') || case when detail ? 'resumed' then jsonb_build_object('events', coalesce(known -> 'events', '{}')
+      || jsonb_build_object(detail -> 'resumed' ->> 'name', (detail -> 'resumed') - 'name')) else '{}' end end
+  from (select millrace.merge_progress(progress, detail -> 'progress') as known) p
+$$;
+
+-- Whether a job goes by way of deferred, where promote minds its rate_key.
+create function millrace.paced(lane bigint, rate_key text) returns boolean language sql stable as $$
+  select rate_key is not null and exists (
+    select from millrace.lane l join millrace.queue q on q.name = l.queue where l.id = paced.lane and q.key_rate is not null)
+$$;
 
 -- Appends to a job's error history, of which the last 50 are kept.
 create function millrace.with_error(errors jsonb, attempt int, error jsonb, at timestamptz default now()) returns jsonb language sql stable as $$

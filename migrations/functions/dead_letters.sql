@@ -59,6 +59,7 @@ begin
   select * into part from millrace.match_dead_letters(filter, purge_dead_letters.cursor, max_letters);
   delete from millrace.dead_letter d where d.id = any (part.ids);
   get diagnostics purged = row_count;
+  perform millrace.forget_events(part.ids);
   return jsonb_build_object('cursor', part.cursor, 'purged', purged);
 end $$;
 

@@ -6,6 +6,8 @@
 -- The limit counts from when the attempt was put on record as accepted or, should that have been lost, from its first
 -- heartbeat: not from the claim, or a job that waits for its turn at a busy target would have less of it.
 --
+-- An attempt that waits for an event is open, and left as it is.
+--
 -- As close does, it waits for a transaction that holds an attempt, but not for longer than two seconds (SQLSTATE 55P03).
 create function millrace.heartbeat(segments bigint[], ids bigint[], attempts int[], timeout_seconds float8[], progress jsonb default null)
 returns table (nth bigint, state "char", granted_seconds float8) language plpgsql
@@ -39,6 +41,7 @@ begin
     from beat where state = 'p' order by id, attempt, nth desc
     on conflict (id, attempt) do update set deadline = least(excluded.deadline, a.limit_at), limit_at = coalesce(a.limit_at, excluded.limit_at),
       progress = millrace.merge_progress(a.progress, excluded.progress)
+      where a.limit_at is distinct from 'infinity' -- it waits for an event, see wait.sql
   )
   select b.nth, b.state::"char",
     case when b.state = 'p' and b.ends_at < b.asked then greatest(0, extract(epoch from b.ends_at - now()))::float8 end

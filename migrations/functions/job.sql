@@ -30,6 +30,7 @@ begin
     'progress', coalesce((select a.progress from millrace.attempt_state a where a.id = j.id and a.attempt = j.attempt), j.progress),
     'errors', case when o.error is null then coalesce(j.errors, '[]')
       else millrace.with_error(j.errors, j.attempt, o.error, o.finished_at) end,
+    'wait', case j.state when 'waiting_external' then millrace.wait_of(j.id, j.attempt) end,
     'put_back', j.put_back, 'result', o.result, 'unique_key', j.unique_key,
     'dead_letter', (select jsonb_build_object('reason', d.reason, 'died_at', d.died_at, 'expires_at', d.expires_at)
       from millrace.dead_letter d where d.id = j.id),
@@ -39,6 +40,12 @@ begin
       and (j.id, j.attempt) in (select * from unnest(c.ids, c.attempts))),
     'finished_at', coalesce(o.finished_at, j.finished_at));
 end $$;
+
+-- What an open attempt waits for; null: nothing that has a name.
+create function millrace.wait_of(id bigint, attempt int) returns jsonb language sql stable as $$
+  select jsonb_build_object('name', w.name, 'since', w.since, 'deadline', w.deadline)
+  from millrace.wait w where w.id = wait_of.id and w.attempt = wait_of.attempt
+$$;
 
 -- The state of a job; null when there is no such job (any more).
 create function millrace.job_state(job bigint) returns text language plpgsql volatile as $$

@@ -1,4 +1,5 @@
--- Limits of a queue over all dispatchers: attempts open at once, and attempts per second. Claimers of a limited queue take
+-- Limits of a queue over all dispatchers: attempts open at once (those that wait for an event count no more), and attempts per
+-- second. Claimers of a limited queue take
 -- turns (see claim.sql); the newest row of limit_log is what the last one left.
 
 -- Takes the turn at a limited queue until the transaction ends; answers false when somebody else has it. Before the first
@@ -54,6 +55,7 @@ language sql stable set jit = off set enable_seqscan = off as $$
     join millrace.segment s on s.number = u.segment
     where l.since = q.limited_since
       and not exists (select from millrace.outcome_log o where o.slot = (u.segment % 8)::smallint and o.id = u.id and o.attempt = u.attempt)
+      and not exists (select from millrace.wait w where w.id = u.id and w.attempt = u.attempt)
     union all
     select u.* from millrace.open_of(q.name) u
     where q.max_running is not null and not millrace.counted(q.name)
@@ -68,7 +70,7 @@ language sql stable set jit = off set enable_seqscan = off as $$
   ) o left join moment m on true
 $$;
 
--- All attempts of a queue that were claimed and have no end: reads the claims of every segment in use.
+-- All attempts of a queue that were claimed, have no end and wait for no event: reads the claims of every segment in use.
 create function millrace.open_of(queue text) returns table (segment bigint, id bigint, attempt int) language sql stable
 set jit = off set enable_seqscan = off as $$
   with own as materialized (
@@ -86,6 +88,7 @@ set jit = off set enable_seqscan = off as $$
   select c.segment, c.id, c.attempt from claimed c
   where not exists (select from millrace.outcome_log o where o.slot = (c.segment % 8)::smallint and o.id = c.id and o.attempt = c.attempt)
     and exists (select from millrace.job_log j where j.slot = (c.segment % 8)::smallint and j.id = c.id and j.attempt = c.attempt)
+    and not exists (select from millrace.wait w where w.id = c.id and w.attempt = c.attempt)
 $$;
 
 -- When a job that waits for nothing but its queue's rate may be claimed; null: none does.

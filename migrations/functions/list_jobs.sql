@@ -33,7 +33,7 @@ begin
   if n.id is null then
     return (
       select (select jsonb_object_agg(e.key, e.value) from jsonb_each(a.job) e where e.key = any (array['id', 'kind', 'queue', 'priority', 'state',
-        'attempt', 'max_attempts', 'tags', 'unique_key', 'enqueued_at', 'run_at', 'finished_at'])) || jsonb_build_object('error', a.job -> 'errors' -> -1)
+        'attempt', 'max_attempts', 'tags', 'unique_key', 'enqueued_at', 'run_at', 'finished_at', 'wait'])) || jsonb_build_object('error', a.job -> 'errors' -> -1)
       from millrace.archive a where a.id = job_row.job);
   end if;
   select * into o from millrace.outcome_log where slot = n.slot and id = n.id and attempt = n.attempt;
@@ -41,6 +41,7 @@ begin
     select jsonb_build_object('id', n.id, 'kind', n.kind, 'queue', l.queue, 'priority', l.priority, 'state', n.state, 'attempt', n.attempt,
       'max_attempts', n.max_attempts, 'tags', coalesce(to_jsonb(n.tags), '[]'), 'unique_key', n.unique_key, 'enqueued_at', n.enqueued_at,
       'run_at', n.run_at, 'finished_at', coalesce(o.finished_at, n.finished_at),
+      'wait', case n.state when 'waiting_external' then millrace.wait_of(n.id, n.attempt) end,
       'error', coalesce(jsonb_build_object('attempt', n.attempt, 'at', o.finished_at) || o.error, n.errors -> -1))
     from millrace.lane l where l.id = n.lane limit 1);
 end $$;

@@ -16,6 +16,8 @@ declare
   open record;
   keys text[];
   holders bigint[];
+  events bigint[]; -- of these jobs
+  last_event bigint;
   moved int := 0;
   kept int;
 begin
@@ -37,6 +39,8 @@ begin
   select array_agg(u.key), array_agg(u.job) into keys, holders
   from millrace.unique_lock u where exists (select from millrace.job_log j where j.slot = old.slot and j.id = u.job);
   kept := millrace.keep(old.slot);
+  events := array(select distinct k.job from millrace.kept_event k where exists (select from millrace.job_log j where j.slot = old.slot and j.id = k.job));
+  last_event := (select max(k.id) from millrace.kept_event k);
 
   perform pg_advisory_xact_lock(7261, 0);
   execute 'lock table ' || logs || ' in access exclusive mode';
@@ -61,6 +65,7 @@ begin
     select l.key from millrace.unique_lock l
     -- Of that holder still: one that took the key over during this statement is not seen by it, as a job.
     where (l.key, l.job) in (select * from unnest(keys, holders)) and not millrace.key_counts(l) for update skip locked);
+  perform millrace.forget_events(events || array(select k.job from millrace.kept_event k where k.id > coalesce(last_event, 0)));
   return jsonb_build_object('segment', old.number, 'carried', moved, 'archived', kept);
 end $$;
 

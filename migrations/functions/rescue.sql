@@ -1,5 +1,5 @@
--- Finds attempts that nobody will close any more and closes them as failed, to be retried while attempts are left: parked
--- ones past their deadline, ones whose heartbeats stopped or whose time limit is over (`parked`), and ones of a dispatcher
+-- Finds attempts that nobody will close any more and closes them as failed, to be retried while attempts are left (those that
+-- waited for an event: as their wait says): parked ones past their deadline, ones whose heartbeats stopped or whose time limit is over (`parked`), and ones of a dispatcher
 -- that died (`lost`), up to `max_jobs` of each. Answers how many it has closed, and how many could not be closed (`stuck`);
 -- those it looks at again in a minute. When there is nothing to do it writes nothing, and takes no transaction id.
 create function millrace.rescue(max_jobs int) returns table (parked int, lost int, stuck int) language plpgsql
@@ -11,10 +11,14 @@ declare
   dead bigint[];
 begin
   perform millrace.hold_segments();
-  -- Left by a heartbeat that crossed the attempt's end.
-  delete from millrace.attempt_state a where a.deadline <= now()
-    and (exists (select from millrace.outcome_log o where o.slot = (a.segment % 8)::smallint and o.id = a.id and o.attempt = a.attempt)
-      or not exists (select from millrace.job_log j where j.slot = (a.segment % 8)::smallint and j.id = a.id and j.attempt = a.attempt));
+  -- Left by a heartbeat, or a wait, that crossed the attempt's end.
+  with gone as (
+    delete from millrace.attempt_state a where a.deadline <= now()
+      and (exists (select from millrace.outcome_log o where o.slot = (a.segment % 8)::smallint and o.id = a.id and o.attempt = a.attempt)
+        or not exists (select from millrace.job_log j where j.slot = (a.segment % 8)::smallint and j.id = a.id and j.attempt = a.attempt))
+    returning id, attempt
+  )
+  delete from millrace.wait w using gone g where w.id = g.id and w.attempt = g.attempt;
   dead := array(
     select id from millrace.runtime
     where lost_at < now()
@@ -70,8 +74,10 @@ create function millrace.overdue() returns table (segment bigint, id bigint, att
     and not exists (select from millrace.attempt_state a where a.id = u.id and a.attempt = u.attempt)
     and not exists (select from millrace.outcome_log o where o.slot = p.slot and o.id = u.id and o.attempt = u.attempt)
   union all
-  select a.segment, a.id, a.attempt, case when a.deadline >= a.limit_at then 'deadline_exceeded' else 'callback_timeout' end
-  from millrace.attempt_state a where a.deadline <= now()
+  select a.segment, a.id, a.attempt,
+    case when w.id is not null then 'wait_timeout' when a.deadline >= a.limit_at then 'deadline_exceeded' else 'callback_timeout' end
+  from millrace.attempt_state a left join millrace.wait w on w.id = a.id and w.attempt = a.attempt
+  where a.deadline <= now()
 $$;
 
 -- Open attempts that these dispatchers claimed and that no function has accepted.
@@ -99,12 +105,9 @@ declare
 begin
   begin
     select array_agg(case when c.fresh then 'closed' else 'stale' end order by c.nth) into closed
-    from millrace.close(segments, ids, attempts, array_fill('retry'::text, array[size]), (
-      select jsonb_agg(jsonb_build_object('error', jsonb_build_object('code', code, 'message', case code
-        when 'dispatcher_lost' then 'the dispatcher of this attempt died'
-        when 'deadline_exceeded' then 'the attempt took longer than its kind allows'
-        else 'no callback and no heartbeat before the deadline' end)) order by n)
-      from unnest(codes) with ordinality u(code, n))) c;
+    from (
+      select array_agg(v.outcome order by v.nth) as outcomes, jsonb_agg(v.detail order by v.nth) as details from millrace.silence(ids, attempts, codes) v
+    ) said cross join lateral millrace.close(segments, ids, attempts, said.outcomes, said.details) c;
   exception when others then
     if size = 1 then
       raise warning 'millrace: attempt % of job % cannot be closed: %', attempts[1], ids[1], sqlerrm using errcode = sqlstate;
@@ -121,6 +124,20 @@ begin
     return query select u.nth, u.became from unnest(closed) with ordinality u(became, nth);
   end if;
 end $$;
+
+-- How an attempt ends that nobody has closed: retried, unless the wait that timed out says otherwise.
+create function millrace.silence(ids bigint[], attempts int[], codes text[]) returns table (nth bigint, outcome text, detail jsonb) language sql stable as $$
+  select u.nth, coalesce(w.on_timeout, 'retry'),
+    case when w.on_timeout = 'resume' then
+      jsonb_build_object('resumed', jsonb_build_object('name', w.name, 'payload', null, 'at', now(), 'timed_out', true))
+    else jsonb_build_object('error', jsonb_build_object('code', u.code, 'message', case u.code
+      when 'dispatcher_lost' then 'the dispatcher of this attempt died'
+      when 'deadline_exceeded' then 'the attempt took longer than its kind allows'
+      when 'wait_timeout' then format('the event %s did not come in time', w.name)
+      else 'no callback and no heartbeat before the deadline' end)) end
+  from unnest(ids, attempts, codes) with ordinality u(id, attempt, code, nth)
+  left join millrace.wait w on u.code = 'wait_timeout' and w.id = u.id and w.attempt = u.attempt
+$$;
 
 -- Gives an attempt that could not be closed another minute. One whose state somebody else holds stays where it is.
 create function millrace.put_aside(segment bigint, id bigint, attempt int, code text) returns void language plpgsql as $$

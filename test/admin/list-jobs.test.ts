@@ -78,7 +78,7 @@ describe('a list of jobs', () => {
     const row = only((await jobs().list()).items)
     expect(row).toEqual({
       ...{ id: Number(job.id), kind: 'resize', queue: 'mails', priority: 3, state: 'retryable', attempt: 2 },
-      ...{ max_attempts: 25, tags: [], unique_key: null, finished_at: null },
+      ...{ max_attempts: 25, tags: [], unique_key: null, finished_at: null, wait: null },
       ...{ enqueued_at: expect.any(String), run_at: expect.any(String) },
       error: { attempt: 1, at: expect.any(String), code: 'reported', message: 'no such host' },
     })
