@@ -4,13 +4,14 @@ import { MillraceError } from '../errors.ts'
 import type { Json } from '../json.ts'
 import { TOLERANCE_SECONDS } from '../protocol/signature-header.ts'
 import { verifyWebhook, type WebhookHeaders } from '../protocol/webhook.ts'
+import { verifyWebhookAsymmetric } from '../protocol/webhook-ed25519.ts'
 import { rawBodyOf } from './raw-body.ts'
 import { type HeaderSource, headerIn, jsonIn, MAX_BODY_BYTES, refuseEncoding, refuseMethod } from './receive.ts'
 import { Refused } from './refused.ts'
 
 export interface VerifyWebhookOptions {
   /**
-   * The endpoint's secrets (`whsec_…`); while one replaces another, both. Or where to find them in the platform's
+   * The endpoint's secrets (`whsec_…`), or public keys (`whpk_…`) where it is signed for with v1a; while one replaces another, both. Or where to find them in the platform's
    * environment (`env => env.WEBHOOK_SECRET` on Workers).
    */
   readonly secrets: string | readonly string[] | ((env: never) => string | readonly string[])
@@ -64,7 +65,8 @@ export async function verifyWebhookMessage(
   const signed = Object.fromEntries(NAMES.map(name => [name, headerIn(headers, name) ?? ''])) as WebhookHeaders
   const verdicts: string[] = []
   for (const secret of secretsIn(options, env)) {
-    verdicts.push(await verifyWebhook(secret, signed, body, now(), toleranceSeconds))
+    const verify = secret.startsWith('whpk_') ? verifyWebhookAsymmetric : verifyWebhook
+    verdicts.push(await verify(secret, signed, body, now(), toleranceSeconds))
   }
   if (!verdicts.includes('valid')) throw refusedBy(verdicts)
   return { id: signed['webhook-id'], event: eventIn(body), bytes: body }

@@ -5,3 +5,11 @@ export { migrateDatabase } from './migrations.ts'
 export { type PostgresSql, type PostgresSqlOptions, postgresSql } from './postgres-sql.ts'
 export { type ServeNodeOptions, type Serving, serveNode } from './serve.ts'
 export { type UndiciTransport, type UndiciTransportOptions, undiciTransport } from './undici-transport.ts'
+export {
+  type DispatchRequestNode,
+  type NodeMiddleware,
+  nodeDispatch,
+  nodeListener,
+  nodeWebhook,
+  type WebhookRequestNode,
+} from './verify.ts'

@@ -1,0 +1,5 @@
+// Public entry `millrace/aws`: what the roles and functions need on AWS.
+
+export { type LambdaHttpAnswer, lambdaAnswer } from './answer.ts'
+export { type HttpEventV1, type HttpEventV2, type LambdaHttpEvent, lambdaRequest, type PathMapping } from './event.ts'
+export { type LambdaHandlerOptions, lambdaHandler } from './handler.ts'
