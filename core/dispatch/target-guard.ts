@@ -11,6 +11,8 @@ import { TransportError } from './transport.ts'
 export type AllowedTargets = readonly string[]
 
 export interface TargetGuard {
+  /** Nothing at all is sent without TLS, so that no name has to be resolved to know it. */
+  readonly needsTls: boolean
   /** Why nothing is sent to this address over this protocol (`https:`, `http:`); `host` is what the URL names. */
   refusalOf(protocol: string, address: string, host?: string): TransportError | undefined
   /** Why nothing is sent there, as far as the URL's parts tell. Only what `hostname` resolves to can tell the rest. */
@@ -35,62 +37,67 @@ const METADATA = [
 /** Names that mean this machine or this network wherever they are resolved (RFC 6761, RFC 6762, ICANN's `internal`). */
 const LOCAL_NAME = /(^|\.)(localhost|local|internal)\.?$/i
 
+/** Which word allows a range; what has none is allowed by its address only. */
+const WORD_OF: Readonly<Record<string, string>> = { loopback: 'loopback', private: 'private', uniqueLocal: 'private' }
+
 /** @throws {MillraceError} `invalid_configuration` */
 export function targetGuard(allowed: AllowedTargets = []): TargetGuard {
   const words = new Set(allowed.filter(entry => WORDS.includes(entry)))
   const ranges = allowed.filter(entry => !WORDS.includes(entry)).map(rangeOf)
 
+  const isListed = (address: Address): boolean =>
+    ranges.some(([network, bits]) => {
+      const isNarrow = bits === lengthOf(network) || !isMetadata(address)
+      return isNarrow && within(address, network, bits)
+    })
+
   const isPassable = (address: Address): boolean => {
-    const range = address.range()
-    if (
-      ranges.some(
-        ([network, bits]) => within(address, network, bits) && (bits === lengthOf(network) || !isMetadata(address)),
-      )
-    )
-      return true
-    if (isMetadata(address)) return false
-    if (range === 'loopback') return words.has('loopback')
-    if (range === 'private' || range === 'uniqueLocal') return words.has('private')
-    return isGlobal(address)
+    const word = WORD_OF[address.range()]
+    if (isListed(address)) return true
+    return word === undefined ? isGlobal(address) : words.has(word) && !isMetadata(address)
   }
+
+  const lacksTls = (protocol: string, isLoopback: boolean): boolean =>
+    protocol !== 'https:' && !words.has('http') && !(isLoopback && words.has('loopback'))
 
   const refusalOf = (protocol: string, text: string, host = text): TransportError | undefined => {
     const address = addressOf(text)
-    if (!isPassable(address)) return refused(host, isMetadata(address) ? 'metadata' : address.range())
-    const isClear = protocol !== 'https:'
-    if (isClear && !words.has('http') && !(words.has('loopback') && address.range() === 'loopback'))
-      return tlsRequired(host)
-    return undefined
+    if (!isPassable(address)) return refused(host, rangeName(address))
+    return lacksTls(protocol, address.range() === 'loopback') ? tlsRequired(host) : undefined
   }
 
   const refusalOfUrl = (protocol: string, hostname: string): TransportError | undefined => {
     const literal = hostname.replace(/^\[|\]$/g, '')
     if (ipaddr.isValid(literal)) return refusalOf(protocol, literal)
-    if (!LOCAL_NAME.test(hostname))
-      return protocol === 'https:' || words.has('http') ? undefined : tlsRequired(hostname)
-    const means = /localhost\.?$/i.test(hostname) ? 'loopback' : 'private'
-    if (!words.has(means)) return refused(hostname, means)
-    const isClearAllowed = words.has('http') || means === 'loopback'
-    return protocol === 'https:' || isClearAllowed ? undefined : tlsRequired(hostname)
+    const range = LOCAL_NAME.exec(hostname) && (/localhost\.?$/i.test(hostname) ? 'loopback' : 'private')
+    if (range && !words.has(range)) return refused(hostname, range)
+    return lacksTls(protocol, range === 'loopback') ? tlsRequired(hostname) : undefined
   }
 
-  return { refusalOf, refusalOfUrl }
+  return { needsTls: !words.has('http') && !words.has('loopback'), refusalOf, refusalOfUrl }
 }
 
-/** What is written inside of an address of IPv6 goes by its own rules: that is where a connection ends up. */
-function addressOf(text: string): Address {
-  const address = ipaddr.process(text.replace(/%.*$/, ''))
-  if (address.kind() === 'ipv4' || !within(address, ipaddr.parse('64:ff9b::'), 96)) return address
-  return ipaddr.fromByteArray(address.toByteArray().slice(12))
-}
+/** An address of IPv4 that is written as one of IPv6 is the former: that is what a connection is made to. */
+const addressOf = (text: string): Address => ipaddr.process(text.replace(/%.*$/, ''))
 
-const TODAYS_INTERNET = ipaddr.parse('2000::')
+const GIVEN_OUT = ipaddr.parse('2000::')
+/** Where IPv4 is reached through a gateway (RFC 6052). */
+const NAT64 = ipaddr.parse('64:ff9b::')
 
 /** Of IPv6 only 2000::/3 is given out; what is special in there and in IPv4 has a range of its own. */
-const isGlobal = (address: Address): boolean =>
-  address.range() === 'unicast' && (address.kind() === 'ipv4' || within(address, TODAYS_INTERNET, 3))
+function isGlobal(address: Address): boolean {
+  if (isMetadata(address)) return false
+  if (address.kind() === 'ipv4') return address.range() === 'unicast'
+  if (within(address, NAT64, 96)) return isGlobal(ipaddr.fromByteArray(address.toByteArray().slice(12)))
+  return address.range() === 'unicast' && within(address, GIVEN_OUT, 3)
+}
 
 const isMetadata = (address: Address): boolean => METADATA.includes(address.toString())
+
+const rangeName = (address: Address): string => {
+  const range = address.range()
+  return isMetadata(address) ? 'metadata' : range === 'unicast' ? 'reserved' : range
+}
 
 const within = (address: Address, network: Address, bits: number): boolean =>
   address.kind() === network.kind() && address.match(network as never, bits)
@@ -99,7 +106,7 @@ const lengthOf = (address: Address): number => (address.kind() === 'ipv4' ? 32 :
 
 /** @throws {MillraceError} `invalid_configuration` */
 function rangeOf(entry: string): Range {
-  if (ipaddr.isValidCIDR(entry) && /^[\d.]+\/|:/.test(entry)) return ipaddr.parseCIDR(entry)
+  if (ipaddr.IPv4.isValidCIDRFourPartDecimal(entry) || ipaddr.IPv6.isValidCIDR(entry)) return ipaddr.parseCIDR(entry)
   if (ipaddr.IPv4.isValidFourPartDecimal(entry) || ipaddr.IPv6.isValid(entry)) {
     const address = ipaddr.process(entry)
     return [address, lengthOf(address)]
@@ -113,5 +120,5 @@ function rangeOf(entry: string): Range {
 const refused = (host: string, range: string): TransportError =>
   new TransportError('target_refused', `${host} is no public address (${range}), and not allowed`, false)
 
-const tlsRequired = (host: string): TransportError =>
+export const tlsRequired = (host: string): TransportError =>
   new TransportError('tls_required', `${host} is not to be reached without TLS`, false)

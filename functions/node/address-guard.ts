@@ -3,7 +3,7 @@
 import { promises as dns, type LookupAddress, type LookupAllOptions } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { buildConnector } from 'undici'
-import { type AllowedTargets, type TargetGuard, targetGuard } from '../../core/dispatch/target-guard.ts'
+import { type AllowedTargets, type TargetGuard, targetGuard, tlsRequired } from '../../core/dispatch/target-guard.ts'
 import { TransportError } from '../../core/dispatch/transport.ts'
 
 /** All addresses of a name. */
@@ -36,11 +36,16 @@ export function guardedConnector({ allow, resolve = dns.lookup, ca }: GuardedCon
   const [overTls, inTheClear] = [connectorFor('https:'), connectorFor('http:')]
   return (options, callback) => {
     const { protocol, hostname } = options
-    // Node resolves everything but this, so that the look-up sees all the rest.
-    const refusal = isIP(hostname) ? guard.refusalOf(protocol, hostname) : undefined
+    const refusal = refusalBefore(guard, protocol, hostname)
     if (refusal) callback(refusal, null)
     else (protocol === 'https:' ? overTls : inTheClear)(options, callback)
   }
+}
+
+/** Node resolves everything but addresses, so that the look-up sees all the rest. */
+function refusalBefore(guard: TargetGuard, protocol: string, hostname: string): TransportError | undefined {
+  if (isIP(hostname)) return guard.refusalOf(protocol, hostname)
+  return protocol !== 'https:' && guard.needsTls ? tlsRequired(hostname) : undefined
 }
 
 /** One address that may not be used spoils the whole answer: else it would be a matter of luck which one is. */

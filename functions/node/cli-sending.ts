@@ -1,7 +1,8 @@
 // Options of the commands that send jobs to their functions.
 
+import { MillraceError } from '../../core/errors.ts'
 import type { SendingOptions } from '../../core/maintenance/options.ts'
-import { databaseOption, integer, type Options, schemaOption, type ValuesOf } from './cli-command.ts'
+import { databaseOption, integer, type Options, schemaOption, UsageError, type ValuesOf } from './cli-command.ts'
 import { keysOption } from './cli-keys-option.ts'
 import { type UndiciTransport, undiciTransport } from './undici-transport.ts'
 
@@ -36,8 +37,13 @@ export const sendingValues = (values: ValuesOf<typeof sendingOptions>) =>
     batch: integer('batch', values.batch, 1, 1_000),
   }) satisfies Partial<SendingOptions>
 
-/** @throws {MillraceError} `invalid_configuration` */
+/** @throws {UsageError} when what is allowed is neither a word nor an address */
 export function sendingTransport(values: ValuesOf<typeof sendingOptions>): UndiciTransport {
   const listed = values['allow-targets'] ?? process.env.MILLRACE_ALLOW_TARGETS ?? ''
-  return undiciTransport({ allow: listed.split(/[\s,]+/).filter(entry => entry !== '') })
+  try {
+    return undiciTransport({ allow: listed.split(/[\s,]+/).filter(entry => entry !== '') })
+  } catch (error) {
+    if (!(error instanceof MillraceError)) throw error
+    throw new UsageError(`--allow-targets: ${error.message}`, error.hint)
+  }
 }
