@@ -19,6 +19,7 @@ const LIMITS: ReadonlySet<string> = new Set<ErrorCode>([
   'payload_too_large',
   'invalid_declaration',
   'invalid_request',
+  'invalid_event',
   'not_leader',
 ])
 

@@ -1,7 +1,7 @@
 // The engine's verbs, typed: each is one SQL function of migrations/functions and one round trip.
 
 import type { Json } from './json.ts'
-import type { JobState, Progress } from './wire.ts'
+import type { EventAction, JobState, Progress, WaitRules } from './wire.ts'
 
 /** Names one attempt of one job: what a callback id carries and what the fence is on. `segment` and `id` are int8 as text. */
 export interface AttemptRef {
@@ -75,8 +75,59 @@ export interface Beat {
   readonly timeoutSeconds?: number | undefined
 }
 
-/** The two verbs the callback ingress needs. */
-export interface CallbackStore {
+/** An attempt that ends by waiting for an event, or by one that came before. */
+export interface WaitItem extends AttemptRef {
+  readonly name: string
+  readonly timeoutSeconds: number
+  readonly onTimeout: 'fail' | 'retry' | 'resume'
+  readonly rules?: WaitRules | undefined
+  /** Merged in the same transaction: a checkpoint. */
+  readonly progress?: Progress | undefined
+}
+
+/** What the rules of a wait make of an event that they do not ignore. */
+export interface EventVerdict {
+  readonly action: 'resume' | 'complete' | 'fail'
+  readonly payload?: Json | undefined
+}
+
+/** On which kept events the rules were tried so far. */
+export interface Tried {
+  readonly seen: number
+  /** Of the first that was not ignored. */
+  readonly verdict: (EventVerdict & { readonly id: number }) | undefined
+}
+
+export type Waited =
+  | { readonly answer: 'waiting' | 'unknown' }
+  /** A kept event has ended the attempt, or something else had before. */
+  | { readonly answer: 'applied' | 'closed'; readonly state: Closed['state'] }
+  /** Kept events for the rules to be tried on, oldest first. */
+  | { readonly answer: 'events'; readonly events: readonly { readonly id: number; readonly payload: Json }[] }
+
+export interface EventItem {
+  readonly job: string
+  readonly name: string
+  readonly action: EventAction
+  readonly payload?: Json | undefined
+  /** With an action that the rules of this attempt's wait came to. */
+  readonly forAttempt?: number | undefined
+}
+
+export type EventTaken =
+  | { readonly answer: 'applied'; readonly state: JobState }
+  | { readonly answer: 'kept' | 'gone' | 'unknown' | 'full' }
+  | { readonly answer: 'ended'; readonly state: JobState }
+  | { readonly answer: 'evaluate'; readonly attempt: number; readonly rules: WaitRules }
+
+/** Where attempts wait and events come in. */
+export interface EventStore {
+  wait(item: WaitItem, tried?: Tried): Promise<Waited>
+  sendEvent(item: EventItem): Promise<EventTaken>
+}
+
+/** The verbs the callback ingress needs. */
+export interface CallbackStore extends EventStore {
   /** Answers in the order of the items. Each item is fenced on its own. */
   close(items: readonly CloseItem[]): Promise<Closed[]>
   /** Answers in the order of the items. */

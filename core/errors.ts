@@ -49,6 +49,10 @@ export type ErrorCode =
   | 'data_directory_in_use'
   | 'unsupported_driver'
   | 'not_leader'
+  | 'invalid_event'
+  | 'invalid_expression'
+  | 'too_many_events'
+  | 'already_ended'
   | 'unavailable'
 
 /** An error of Millrace's own. `hint` says what to do about it, where there is something to do. */

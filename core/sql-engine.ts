@@ -1,10 +1,24 @@
 // The engine's verbs over the Sql port: each method is one call of the SQL function of the same name.
 
 import { translatingErrors } from './database-errors.ts'
-import type { AttemptRef, Beat, CallbackStore, Closed, CloseItem, HeartbeatItem, Outcome } from './engine.ts'
+import type { Delivered, DeliverItem, EndpointRow } from './delivery-report.ts'
+import type {
+  AttemptRef,
+  Beat,
+  CallbackStore,
+  Closed,
+  CloseItem,
+  EventItem,
+  EventTaken,
+  HeartbeatItem,
+  Outcome,
+  Tried,
+  Waited,
+  WaitItem,
+} from './engine.ts'
 import type { Json } from './json.ts'
 import { arrayLiteral, quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
-import type { JobState } from './wire.ts'
+import type { JobState, WaitRules } from './wire.ts'
 
 /** A job as `claim` hands it out. Texts of JSON stay texts: a dispatcher only passes them on. */
 export interface ClaimedJob extends AttemptRef {
@@ -18,7 +32,7 @@ export interface ClaimedJob extends AttemptRef {
   readonly enqueued_ms: number
 }
 
-/** A row of the `kind` table. */
+/** What dispatchers know of a kind. */
 export interface KindRow {
   readonly name: string
   readonly time_limit_seconds: number | null
@@ -35,13 +49,6 @@ export interface TargetRow {
   readonly compatible?: boolean
   readonly headers?: Readonly<Record<string, string>>
   readonly statuses?: { readonly retry?: readonly number[]; readonly final?: readonly number[] }
-}
-
-/** A row of the `subscription` table. */
-export interface SubscriptionRow {
-  readonly name: string
-  readonly url: string
-  readonly secret: string
 }
 
 /** An attempt's failure as a job's history keeps it. */
@@ -70,6 +77,8 @@ export interface JobView {
   readonly progress: Json
   readonly errors: readonly JobError[]
   readonly put_back: { since: string; code?: string; message?: string } | null
+  /** The event that it waits for. */
+  readonly wait: { readonly name: string; readonly since: string; readonly deadline: string } | null
   readonly result: Json
   readonly unique_key: string | null
   readonly dead_letter: { readonly reason: string; readonly died_at: string; readonly expires_at: string } | null
@@ -106,6 +115,8 @@ function outcomeRow(outcome: Outcome): [name: string, detail: object | null] {
 
 const detailOf = ({ result, error }: Extract<Outcome, { kind: 'completed' }>) => ({ result, error })
 
+const jsonOrNull = (value: unknown): string | null => (value === undefined ? null : JSON.stringify(value))
+
 const STATE: Readonly<Record<string, Closed['state']>> = {
   c: 'completed',
   f: 'failed',
@@ -121,6 +132,39 @@ const columns = (items: readonly AttemptRef[]): [string, string, string] => [
   arrayLiteral(items.map(item => item.id)),
   arrayLiteral(items.map(item => item.attempt)),
 ]
+
+/** What `close` has to say of an attempt, unless it simply has completed it. */
+interface Exception {
+  readonly nth: string
+  readonly state: string | null
+  readonly fresh: boolean
+  readonly result: string | null
+}
+
+/** Parameters of `close`. */
+function closing(items: readonly CloseItem[]): SqlValue[] {
+  const rows = items.map(item => outcomeRow(item.outcome))
+  const details = rows.map(([, detail]) => detail)
+  return [
+    ...columns(items),
+    arrayLiteral(rows.map(([name]) => name)),
+    details.every(detail => detail === null) ? null : JSON.stringify(details),
+  ]
+}
+
+function closedBy(items: readonly CloseItem[], exceptions: readonly Exception[]): Closed[] {
+  const closed = new Array<Closed>(items.length).fill(COMPLETED)
+  for (const { nth, state, fresh, result } of exceptions) {
+    closed[Number(nth) - 1] = {
+      state: STATE[state ?? ''] ?? 'unknown',
+      fresh,
+      ...(result === null ? {} : { result: JSON.parse(result) as Json }),
+      // Of what this call has completed, nothing else is worth an answer.
+      ...(state === 'c' && fresh && { resultTooLarge: true as const }),
+    }
+  }
+  return closed
+}
 
 const REFS = '$1::text::bigint[], $2::text::bigint[], $3::text::int[]'
 
@@ -145,26 +189,23 @@ export class SqlEngine implements CallbackStore {
   }
 
   async close(items: readonly CloseItem[]): Promise<Closed[]> {
-    const rows = items.map(item => outcomeRow(item.outcome))
-    const details = rows.map(([, detail]) => detail)
-    const exceptions = await this.#query<{ nth: string; state: string | null; fresh: boolean; result: string | null }>(
+    const exceptions = await this.#query<Exception>(
       `select nth, state, fresh, result from ${this.#schema}.close(${REFS}, $4::text::text[], $5::text::jsonb)`,
-      [
-        ...columns(items),
-        arrayLiteral(rows.map(([name]) => name)),
-        details.every(detail => detail === null) ? null : JSON.stringify(details),
-      ],
+      closing(items),
     )
-    const closed = new Array<Closed>(items.length).fill(COMPLETED)
-    for (const { nth, state, fresh, result } of exceptions) {
-      closed[Number(nth) - 1] = {
-        state: STATE[state ?? ''] ?? 'unknown',
-        fresh,
-        ...(result === null ? {} : { result: JSON.parse(result) as Json }),
-        // Of what this call has completed, nothing else is worth an answer.
-        ...(state === 'c' && fresh && { resultTooLarge: true as const }),
-      }
-    }
+    return closedBy(items, exceptions)
+  }
+
+  /** Closes attempts of webhook deliveries, puts them on their log, and disables endpoints that are gone or only ever fail. */
+  async deliver(items: readonly DeliverItem[]): Promise<Delivered[]> {
+    const exceptions = await this.#query<Exception & { disabled: Delivered['disabled'] | null }>(
+      `select nth, state, fresh, result, disabled
+       from ${this.#schema}.deliver(${REFS}, $4::text::text[], $5::text::jsonb, $6::text::jsonb)`,
+      [...closing(items), JSON.stringify(items.map(({ report }) => report))],
+    )
+    const closed: Delivered[] = closedBy(items, exceptions)
+    for (const { nth, disabled } of exceptions)
+      if (disabled) closed[Number(nth) - 1] = { ...(closed[Number(nth) - 1] as Closed), disabled }
     return closed
   }
 
@@ -186,6 +227,32 @@ export class SqlEngine implements CallbackStore {
       state: state === 'p' ? 'waiting_external' : (STATE[state ?? ''] ?? 'unknown'),
       ...(granted_seconds !== null && { timeoutSeconds: granted_seconds }),
     }))
+  }
+
+  /** Lets an open attempt wait for a named event; one that came before is applied at once. */
+  async wait(item: WaitItem, tried?: Tried): Promise<Waited> {
+    const [row] = await this.#query<{ answer: string; state: string | null; events: string | null }>(
+      `select answer, state, events::text as events
+       from ${this.#schema}.wait($1::text::bigint, $2::text::bigint, $3::text::int, $4::text, $5::text::float8, $6::text,
+         $7::text::jsonb, $8::text::jsonb, $9::text::bigint, $10::text::jsonb)`,
+      [
+        ...[item.segment, item.id, item.attempt, item.name, item.timeoutSeconds, item.onTimeout],
+        ...[jsonOrNull(item.rules), jsonOrNull(item.progress), tried?.seen ?? null, jsonOrNull(tried?.verdict)],
+      ],
+    )
+    const { answer, state, events } = row as NonNullable<typeof row>
+    return { answer, state: STATE[state ?? ''], ...(events !== null && { events: JSON.parse(events) }) } as Waited
+  }
+
+  /** Sends a named event to a job: to the attempt that waits for it, or the one that will. */
+  async sendEvent({ job, name, payload, action, forAttempt }: EventItem): Promise<EventTaken> {
+    const [row] = await this.#query<{ answer: string; state: string; attempt: number; rules: string | null }>(
+      `select answer, state, attempt, rules::text as rules
+       from ${this.#schema}.send_event($1::text::bigint, $2::text, $3::text::jsonb, $4::text, $5::text::int)`,
+      [job, name, jsonOrNull(payload), action, forAttempt ?? null],
+    )
+    const { rules, ...taken } = row as NonNullable<typeof row>
+    return { ...taken, ...(rules !== null && { rules: JSON.parse(rules) as WaitRules }) } as EventTaken
   }
 
   /** Makes due deferred jobs available. `nextInMs`: until the next is due, undefined when none is deferred. */
@@ -257,11 +324,15 @@ export class SqlEngine implements CallbackStore {
   }
 
   kinds(): Promise<KindRow[]> {
-    return this.#query(`select name, time_limit_seconds, target from ${this.#schema}.kind`)
+    return this.#query(`select name, time_limit_seconds, target from ${this.#schema}.kinds()`)
   }
 
-  subscriptions(): Promise<SubscriptionRow[]> {
-    return this.#query(`select name, url, secret from ${this.#schema}.subscription`)
+  /** What is known of the endpoints that there are of these names. */
+  deliveryRoutes(names: readonly string[]): Promise<EndpointRow[]> {
+    return this.#query(
+      `select name, url, disabled_reason, to_jsonb(secrets) as secrets from ${this.#schema}.delivery_routes($1::text::jsonb)`,
+      [JSON.stringify(names)],
+    )
   }
 
   #query<Row>(text: string, params: readonly SqlValue[] = []): Promise<Row[]> {

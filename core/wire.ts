@@ -18,16 +18,26 @@ export const HEADER = {
   noRetry: 'millrace-no-retry',
   /** On a function's answer: the attempt ends without having failed, and the job comes again in so many seconds. */
   snooze: 'millrace-snooze',
+  /** On a function's answer: `true` says that its body is a {@link WaitBody}, and the attempt waits for an event. */
+  wait: 'millrace-wait',
+  /** `<key id>:<hex>`: makes the tokens that let events of this job in. */
+  eventKey: 'millrace-event-key',
 } as const
 
 /** Where callbacks go, below the ingress's base URL, unless configured otherwise. */
 export const CALLBACK_PREFIX = '/api/callbacks'
 
+/** Where events by token come in, below the same base URL, unless configured otherwise. */
+export const EVENTS_PREFIX = '/api/events'
+
 /** How long an accepted attempt may stay silent, and by how much a heartbeat moves that, unless said otherwise. As Awa. */
 export const CALLBACK_TIMEOUT_SECONDS = 3600
 
+/** How long a wait lasts unless said otherwise: a day. */
+export const WAIT_TIMEOUT_SECONDS = 86_400
+
 /** What a function can tell us of its attempt. */
-export type CallbackAction = 'complete' | 'fail' | 'heartbeat'
+export type CallbackAction = 'complete' | 'fail' | 'heartbeat' | 'wait'
 
 /** Progress of a running job; `metadata` is a checkpoint handed to the next attempt. */
 export interface Progress {
@@ -53,8 +63,47 @@ export interface DispatchBody {
   readonly callback_id?: string
   /** Ends in `/complete`. */
   readonly callback_url?: string
-  readonly progress?: Progress
+  readonly progress?: Progress & { readonly events?: { readonly [name: string]: ReceivedEvent | undefined } }
   readonly metadata?: { readonly [key: string]: Json | undefined }
+  /** Where events by token go: the token comes after it. Present when the dispatcher knows its ingress. */
+  readonly events_url?: string
+}
+
+/** An event that the job went on with. */
+export interface ReceivedEvent {
+  readonly payload?: Json
+  /** ISO 8601. */
+  readonly at: string
+  /** It did not come in time. */
+  readonly timed_out?: boolean
+}
+
+/** What an event does. `event`: what the rules of the wait say. */
+export type EventAction = 'event' | 'resume' | 'complete' | 'fail' | 'retry'
+
+/** What a wait makes of events: CEL expressions over `payload`. Without any, every event resumes the job. */
+export interface WaitRules {
+  /** Events for which it is not true are ignored. */
+  readonly filter?: string
+  /** Fails the job when true. */
+  readonly on_fail?: string
+  /** Completes the job when true. */
+  readonly on_complete?: string
+  /** What the payload becomes. */
+  readonly transform?: string
+  /** For events that neither fail nor complete it: `resume`. */
+  readonly default_action?: 'resume' | 'complete' | 'fail' | 'ignore'
+}
+
+/** The body of a wait. */
+export interface WaitBody extends WaitRules {
+  /** Of the event: 1 to 200 characters. */
+  readonly name: string
+  /** {@link WAIT_TIMEOUT_SECONDS} unless given; up to ten years. */
+  readonly timeout_seconds?: number
+  /** What becomes of the attempt then: `fail`. */
+  readonly on_timeout?: 'fail' | 'retry' | 'resume'
+  readonly progress?: Progress
 }
 
 export interface CompleteBody {

@@ -2,6 +2,7 @@
 
 import type { Beat, Closed, Outcome } from '../engine.ts'
 import type { Json } from '../json.ts'
+import type { Registered } from '../waits/register.ts'
 import { Problem } from './problem.ts'
 
 /** The body of a 200: Awa's `{"id", "state"}` and what goes beyond it. */
@@ -33,6 +34,13 @@ export function beatAnswer(id: string, { state, timeoutSeconds: granted }: Beat)
   if (state === 'cancelled') return { id, state, cancel: true }
   if (state !== 'running' && state !== 'waiting_external') throw conflict(state)
   return { id, state, ...(granted !== undefined && { timeout_seconds: granted }) }
+}
+
+/** It waits, or an event that came before has ended it. */
+export function waitAnswer(id: string, registered: Registered): CallbackAnswer {
+  if (registered.answer === 'unknown') throw unknown()
+  if (registered.answer === 'closed') throw conflict(registered.state)
+  return { id, state: registered.answer === 'applied' ? registered.state : 'waiting_external' }
 }
 
 function isSame(asked: Outcome, recorded: Closed['state']): boolean {

@@ -1,19 +1,20 @@
-// The callback ingress: a Hono app with three actions on an attempt and a health check, and nothing else.
+// The callback ingress: a Hono app with four actions on an attempt, events by token and a health check, and nothing else.
 
 import { type Context, Hono, type HonoRequest } from 'hono'
-import { isDataError } from '../database-errors.ts'
 import type { AttemptRef, CallbackStore } from '../engine.ts'
 import { MillraceError } from '../errors.ts'
 import { comesFromLoopback } from '../loopback.ts'
 import { normalizePrefix } from '../protocol/callback-url.ts'
 import { type Keyring, parseKeyring } from '../protocol/keyring.ts'
 import { readBody } from '../read-body.ts'
-import { CALLBACK_PREFIX, type CallbackAction } from '../wire.ts'
-import { beatAnswer, type CallbackAnswer, closedAnswer } from './answer.ts'
+import { registerWait, waitRequest } from '../waits/register.ts'
+import { CALLBACK_PREFIX, type CallbackAction, EVENTS_PREFIX, type EventAction } from '../wire.ts'
+import { beatAnswer, type CallbackAnswer, closedAnswer, waitAnswer } from './answer.ts'
 import { type Authentication, claimOf } from './authenticate.ts'
 import { beat, completion, failure } from './bodies.ts'
+import { EVENT_ACTIONS, type EventBody, eventClaim, eventPayload, recordEvent } from './events.ts'
 import { parseBody } from './parse.ts'
-import { Problem } from './problem.ts'
+import { Problem, problemOf } from './problem.ts'
 import { type GroupedStore, groupedStore } from './store.ts'
 
 export interface CallbacksOptions {
@@ -22,6 +23,8 @@ export interface CallbacksOptions {
   readonly keyring?: Keyring | string | undefined
   /** `/api/callbacks` unless given; blank for none. */
   readonly prefix?: string | undefined
+  /** Where events by token come in: `/api/events` unless given. */
+  readonly eventsPrefix?: string | undefined
   /** Takes Awa's bearer header `X-Awa-Signature` as well: true. */
   readonly compatible?: boolean | undefined
   /** 1 MiB. */
@@ -33,9 +36,9 @@ export interface CallbacksOptions {
   readonly onEvent?: ((event: CallbackEvent) => void) | undefined
 }
 
-/** One callback as it was answered. */
+/** One callback or event as it was answered. */
 export interface CallbackEvent {
-  readonly action: CallbackAction
+  readonly action: CallbackAction | 'event'
   readonly status: number
   /** The recorded state of a 200, the error's code otherwise. */
   readonly outcome: string
@@ -53,9 +56,9 @@ interface Callback {
 const MAX_BODY_BYTES = 1024 * 1024
 
 /**
- * Makes the ingress: `POST {prefix}/{callback id}/{complete|fail|heartbeat}` and `GET /healthz`. Each callback is
- * verified, then closed with one statement, which it shares with those that arrive at the same time. On Workers, where
- * a connection belongs to one request, make the app per request with the request's own connection.
+ * Makes the ingress: `POST {prefix}/{callback id}/{complete|fail|heartbeat|wait}`, `POST {eventsPrefix}/{token}` and
+ * `GET /healthz`. Each callback is verified, then closed with one statement, which it shares with those that arrive at the
+ * same time. On Workers, where a connection belongs to one request, make the app per request with the request's own connection.
  *
  * @throws {MillraceError} `invalid_configuration` without a keyring (unless unsigned callbacks are allowed), `invalid_keyring`
  * @example
@@ -67,7 +70,7 @@ export function callbacks(options: CallbacksOptions): Hono {
   const { maxBodyBytes = MAX_BODY_BYTES, now = Date.now, onEvent } = options
 
   const handle = async ({ req: request, env }: Context, action: CallbackAction): Promise<CallbackAnswer> => {
-    if (request.method !== 'POST') throw new Problem(405, 'method_not_allowed', 'Callbacks come as POST')
+    checkMethod(request)
     const id = callbackIdIn(request.url)
     const allowUnsigned = authentication.allowUnsigned && comesFromLoopback(request.raw, env)
     const accepted = { ...authentication, allowUnsigned }
@@ -77,27 +80,48 @@ export function callbacks(options: CallbacksOptions): Hono {
     return await record(store, { id, action, ref, body: parseBody(bytes) })
   }
 
-  const answer = async (c: Context, action: CallbackAction): Promise<Response> => {
+  const handleEvent = async ({ req: request }: Context, action: EventAction): Promise<EventBody> => {
+    // Whoever follows a link, a preview or a scanner of mails among them, must not decide anything.
+    checkMethod(request)
+    const claim = eventClaim(authentication.keyring, request.param('token') ?? '')
+    const bytes = await bodyOf(request, maxBodyBytes).catch(refuseBody)
+    return await recordEvent(options.store, claim, action, eventPayload(bytes, request.header('content-type')))
+  }
+
+  const answer = async (
+    c: Context,
+    action: CallbackEvent['action'],
+    handled: Promise<CallbackAnswer | EventBody>,
+  ): Promise<Response> => {
     try {
-      const answer = await handle(c, action)
+      const answer = await handled
       onEvent?.({ action, status: 200, outcome: answer.state })
       return c.json(answer)
     } catch (error) {
-      const problem = error instanceof Problem ? error : storeProblem(error)
+      const problem = problemOf(error)
       onEvent?.({ action, status: problem.status, outcome: problem.code, cause: problem.cause })
       return problem.response()
     }
   }
 
-  const path = `${normalizePrefix(options.prefix ?? CALLBACK_PREFIX)}/:id/:action{complete|fail|heartbeat}`
+  const path = `${normalizePrefix(options.prefix ?? CALLBACK_PREFIX)}/:id/:action{complete|fail|heartbeat|wait}`
+  const eventPath = `${eventsPrefixOf(options)}/:token`
   return new Hono()
     .get('/healthz', c => c.json({ ok: true }))
-    .all(path, c => answer(c, c.req.param('action') as CallbackAction))
+    .all(path, c => {
+      const action = c.req.param('action') as CallbackAction
+      return answer(c, action, handle(c, action))
+    })
+    .all(eventPath, c => answer(c, 'event', handleEvent(c, 'event')))
+    .all(`${eventPath}/:action{${EVENT_ACTIONS.join('|')}}`, c =>
+      answer(c, 'event', handleEvent(c, c.req.param('action') as EventAction)),
+    )
     .notFound(c => c.json({ error: 'Not found', code: 'not_found' }, 404))
 }
 
 async function record(store: GroupedStore, { id, action, ref, body }: Callback): Promise<CallbackAnswer> {
   if (action === 'heartbeat') return beatAnswer(id, await store.heartbeat({ ...ref, ...beat(body) }))
+  if (action === 'wait') return waitAnswer(id, await registerWait(store, { ...ref, ...waitRequest(body) }))
   const outcome = action === 'complete' ? completion(body) : failure(body)
   return closedAnswer(id, outcome, await store.close({ ...ref, outcome }))
 }
@@ -122,6 +146,17 @@ async function bodyOf(request: HonoRequest, maxBytes: number): Promise<Uint8Arra
   return new Uint8Array(await request.arrayBuffer())
 }
 
+function checkMethod({ method }: HonoRequest): void {
+  if (method !== 'POST') throw new Problem(405, 'method_not_allowed', 'Callbacks and events come as POST')
+}
+
+/** Not blank: below no path at all a token would be taken for any file that somebody asks for. */
+function eventsPrefixOf({ eventsPrefix = EVENTS_PREFIX }: CallbacksOptions): string {
+  const prefix = normalizePrefix(eventsPrefix)
+  if (prefix === '') throw new MillraceError('invalid_configuration', 'The prefix of events is blank')
+  return prefix
+}
+
 /** As it stands in the path, before any unescaping: this is what was signed. */
 const callbackIdIn = (url: string): string => new URL(url).pathname.split('/').at(-2) ?? ''
 
@@ -129,13 +164,4 @@ function refuseBody(error: unknown): never {
   const { code, message } = error as MillraceError
   if (code === 'body_too_large') throw new Problem(413, 'body_too_large', message)
   throw new Problem(400, 'invalid_request', 'The body could not be read')
-}
-
-/** A value that Postgres refuses will not get better by trying again; everything else might. */
-function storeProblem(error: unknown): Problem {
-  const problem = isDataError(error)
-    ? new Problem(422, 'invalid_request', 'The database cannot hold this value')
-    : new Problem(503, 'unavailable', 'The callback could not be recorded, try again')
-  problem.cause = error
-  return problem
 }

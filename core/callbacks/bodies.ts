@@ -2,7 +2,8 @@
 
 import { type HeartbeatItem, type Outcome, RESULT_TOO_LARGE } from '../engine.ts'
 import type { Json } from '../json.ts'
-import { CALLBACK_TIMEOUT_SECONDS, type Progress } from '../wire.ts'
+import { progressOf } from '../progress.ts'
+import { CALLBACK_TIMEOUT_SECONDS } from '../wire.ts'
 import { Problem } from './problem.ts'
 
 type Body = { readonly [key: string]: Json | undefined }
@@ -49,24 +50,8 @@ export function beat(body: Body): Pick<HeartbeatItem, 'timeoutSeconds' | 'progre
   if (!isWithin(timeoutSeconds, Number.MIN_VALUE, MAX_SECONDS)) {
     throw wrong('timeout_seconds must be a number above 0 and up to 30 days')
   }
-  return { timeoutSeconds, progress: progress === undefined ? undefined : progressOf(progress) }
-}
-
-/** Percent is brought into 0 to 100, as Awa does. */
-function progressOf(value: Json): Progress {
-  if (!isObject(value)) throw wrong('progress must be an object')
-  const { percent, message, metadata } = value
-  if (percent !== undefined && typeof percent !== 'number') throw wrong('progress.percent must be a number')
-  if (message !== undefined && typeof message !== 'string') throw wrong('progress.message must be a string')
-  if (metadata !== undefined && !isObject(metadata)) throw wrong('progress.metadata must be an object')
-  return {
-    ...(percent !== undefined && { percent: Math.min(100, Math.max(0, percent)) }),
-    ...(message !== undefined && { message }),
-    ...(metadata !== undefined && { metadata }),
-  }
+  return { timeoutSeconds, progress: progress === undefined ? undefined : progressOf(progress, wrong) }
 }
 
 const isWithin = (value: Json, low: number, high: number): value is number =>
   typeof value === 'number' && value >= low && value <= high
-
-const isObject = (value: Json): value is Body => typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,13 +1,35 @@
 // What goes wrong with a callback, and the answer to it.
 
-import type { ErrorCode } from '../errors.ts'
+import { isDataError } from '../database-errors.ts'
+import { type ErrorCode, MillraceError } from '../errors.ts'
 
 type ProblemCode = Extract<
   ErrorCode,
-  'invalid_signature' | 'stale_timestamp' | 'body_too_large' | 'invalid_request' | 'not_found' | 'attempt_closed'
+  | 'invalid_signature'
+  | 'stale_timestamp'
+  | 'body_too_large'
+  | 'payload_too_large'
+  | 'invalid_request'
+  | 'invalid_event'
+  | 'invalid_expression'
+  | 'not_found'
+  | 'attempt_closed'
+  | 'already_ended'
+  | 'too_many_events'
 >
 
-type ProblemStatus = 400 | 401 | 404 | 405 | 409 | 413 | 422 | 503
+type ProblemStatus = 400 | 401 | 404 | 405 | 409 | 413 | 422 | 429 | 503
+
+/** The statuses of what waits and events are refused with. */
+const STATUS: Partial<Record<ErrorCode, ProblemStatus>> = {
+  invalid_request: 422,
+  invalid_event: 422,
+  invalid_expression: 422,
+  payload_too_large: 413,
+  not_found: 404,
+  already_ended: 409,
+  too_many_events: 429,
+}
 
 /** Ends the handling of a callback with `{"error", "code", …}`. */
 export class Problem extends Error {
@@ -25,6 +47,7 @@ export class Problem extends Error {
   response(): Response {
     const headers: Record<string, string> = {}
     if (this.status === 503) headers['retry-after'] = '1'
+    if (this.status === 429) headers['retry-after'] = '60'
     if (this.status === 405) headers.allow = 'POST'
     return Response.json({ error: this.message, code: this.code, ...this.detail }, { status: this.status, headers })
   }
@@ -32,3 +55,25 @@ export class Problem extends Error {
 
 /** One and the same for every forgery, so that it does not tell which ids, keys or attempts exist. */
 export const unauthorized = (): Problem => new Problem(401, 'invalid_signature', 'Not a signed callback')
+
+/** Whatever was thrown. A value that Postgres refuses will not get better by trying again; everything else might. */
+export function problemOf(error: unknown): Problem {
+  if (error instanceof Problem) return error
+  const problem = refusalOf(error) ?? storeProblem(error)
+  problem.cause = error instanceof MillraceError && error.cause === undefined ? undefined : error
+  return problem
+}
+
+/** What waits and events are refused with is told in our words: those of the engine begin with its name. */
+function refusalOf(error: unknown): Problem | undefined {
+  if (!(error instanceof MillraceError)) return undefined
+  const status = STATUS[error.code]
+  const isOurs = error.cause === undefined || error.message.startsWith('millrace: ')
+  if (status === undefined || !isOurs) return undefined
+  return new Problem(status, error.code as ProblemCode, error.message.replace(/^millrace: /, ''))
+}
+
+const storeProblem = (error: unknown): Problem =>
+  isDataError(error)
+    ? new Problem(422, 'invalid_request', 'The database cannot hold this value')
+    : new Problem(503, 'unavailable', 'The callback could not be recorded, try again')

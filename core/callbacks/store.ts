@@ -1,9 +1,9 @@
 // The store as the ingress uses it: one callback at a time, many in one statement.
 
-import type { Beat, CallbackStore, Closed, CloseItem, HeartbeatItem } from '../engine.ts'
+import type { Beat, CallbackStore, Closed, CloseItem, EventStore, HeartbeatItem } from '../engine.ts'
 import { groupedAttempts } from '../grouped-attempts.ts'
 
-export interface GroupedStore {
+export interface GroupedStore extends EventStore {
   close(item: CloseItem): Promise<Closed>
   heartbeat(item: HeartbeatItem): Promise<Beat>
 }
@@ -15,6 +15,8 @@ const OPTIONS = { spacingMs: 5 }
 export function groupedStore(store: CallbackStore): GroupedStore {
   return {
     close: groupedAttempts((items: readonly CloseItem[]) => store.close(items), OPTIONS),
+    wait: (item, tried) => store.wait(item, tried),
+    sendEvent: item => store.sendEvent(item),
     heartbeat: groupedAttempts((items: readonly HeartbeatItem[]) => store.heartbeat(items), OPTIONS),
   }
 }

@@ -1,11 +1,10 @@
-// Builds the request that hands a job to its function, or an event to a webhook endpoint.
+// Builds the request that hands a job to its function.
 
 import type { AttemptRef } from '../engine.ts'
 import { utf8 } from '../protocol/bytes.ts'
-import { callbackUrl } from '../protocol/callback-url.ts'
+import { callbackUrl, eventsUrl } from '../protocol/callback-url.ts'
 import { callbackIdOf, dispatchHeaders } from '../protocol/dispatch-headers.ts'
 import type { Keyring } from '../protocol/keyring.ts'
-import { signWebhook } from '../protocol/webhook.ts'
 import type { ClaimedJob } from '../sql-engine.ts'
 import type { Route } from './route.ts'
 import type { DispatchRequest } from './transport.ts'
@@ -15,6 +14,8 @@ export interface Sender {
   /** Base URL of the callback ingress. */
   readonly callbackBase: string | undefined
   readonly callbackPrefix: string | undefined
+  /** Of events by token. */
+  readonly eventsPrefix?: string | undefined
   /** Sends Awa's bearer header too, but for kinds that do not want it. */
   readonly compatible: boolean
 }
@@ -25,30 +26,32 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1
 const USER_AGENT = 'millrace/0.1'
 
 /** The whole request for one attempt. `now` in milliseconds. */
-export function requestFor(
+export const requestFor = (
   job: ClaimedJob,
   route: Route,
   sender: Sender,
   now: number,
   signal: AbortSignal,
-): DispatchRequest {
-  const { headers, body } =
-    route.webhookSecret === undefined ? dispatch(job, route, sender, now) : delivery(job, route, now)
-  return {
-    origin: route.origin,
-    path: route.path,
-    headers: { 'user-agent': USER_AGENT, ...route.headers, ...headers },
-    body,
-    timeoutMs: Math.min(LONGEST_TIMER_MS, route.requestTimeoutSeconds * 1000),
-    signal,
-  }
-}
+): DispatchRequest => requestOf(route, dispatch(job, route, sender, now), signal)
+
+export const requestOf = (
+  route: Route,
+  { headers, body }: Pick<DispatchRequest, 'headers' | 'body'>,
+  signal: AbortSignal,
+): DispatchRequest => ({
+  origin: route.origin,
+  path: route.path,
+  headers: { 'user-agent': USER_AGENT, ...route.headers, ...headers },
+  body,
+  timeoutMs: Math.min(LONGEST_TIMER_MS, route.requestTimeoutSeconds * 1000),
+  signal,
+})
 
 function dispatch(job: ClaimedJob, route: Route, sender: Sender, now: number) {
   const seconds = route.mode === 'callback' ? route.callbackTimeoutSeconds : route.requestTimeoutSeconds
   const deadline = iso(now + seconds * 1000)
   const callbackId = route.mode === 'callback' ? callbackIdOf(sender.keyring, job) : undefined
-  const body = utf8(dispatchBody(job, deadline, callbackPart(callbackId, sender)))
+  const body = utf8(dispatchBody(job, deadline, callbackPart(callbackId, sender) + eventsPart(sender)))
   const headers = dispatchHeaders({
     method: 'POST',
     path: route.path,
@@ -58,6 +61,7 @@ function dispatch(job: ClaimedJob, route: Route, sender: Sender, now: number) {
     callbackId,
     deadline,
     now,
+    takesEvents: sender.callbackBase !== undefined,
     compatible: sender.compatible && route.compatible !== false,
   })
   return { body, headers }
@@ -87,15 +91,5 @@ function callbackPart(callbackId: string | undefined, { callbackBase, callbackPr
   return `,"callback_id":"${callbackId}","callback_url":${JSON.stringify(url)}`
 }
 
-/** A completion webhook (Standard Webhooks); its id is the same for every try. */
-function delivery(job: ClaimedJob, route: Route, now: number) {
-  const body = utf8(eventText(job.args))
-  const headers = signWebhook(route.webhookSecret ?? '', { id: `msg_${job.id}`, body }, now)
-  return { body, headers: { 'content-type': 'application/json', ...headers } }
-}
-
-/**
- * The text of `{"event": {…}, "subscription": "…"}`'s event, as jsonb writes it: keys in this order, quotes inside of
- * texts escaped. Parsing would round the numbers of the job's arguments.
- */
-const eventText = (args: string): string => args.slice('{"event": '.length, args.lastIndexOf(', "subscription": "'))
+const eventsPart = ({ callbackBase, eventsPrefix }: Sender): string =>
+  callbackBase === undefined ? '' : `,"events_url":${JSON.stringify(eventsUrl(callbackBase, eventsPrefix))}`

@@ -17,6 +17,8 @@ export interface SendingOptions {
   readonly callbackUrl?: string | undefined
   /** `/api/callbacks` unless given. */
   readonly callbackPrefix?: string | undefined
+  /** Of events by token: `/api/events` unless given. */
+  readonly eventsPrefix?: string | undefined
   /** Sends Awa's bearer header to functions: true. */
   readonly compatible?: boolean | undefined
   /** `millrace` unless given. */
@@ -62,11 +64,12 @@ const invalid = (message: string) => new MillraceError('invalid_configuration', 
 
 /** @throws {MillraceError} `invalid_keyring` */
 export function senderOf(options: Omit<SendingOptions, 'sql' | 'transport'>): DispatcherOptions['sender'] {
-  const { keyring, callbackUrl, callbackPrefix, compatible = true } = options
+  const { keyring, callbackUrl, callbackPrefix, eventsPrefix, compatible = true } = options
   return {
     keyring: typeof keyring === 'string' ? parseKeyring(keyring) : keyring,
     callbackBase: callbackUrl,
     callbackPrefix,
+    eventsPrefix,
     compatible,
   }
 }

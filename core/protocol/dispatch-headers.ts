@@ -5,6 +5,7 @@ import { HEADER } from '../wire.ts'
 import { encodeCallbackId } from './callback-id.ts'
 import { attemptKey, signCompatible } from './callback-signature.ts'
 import { type SignedRequest, signDispatch } from './dispatch-signature.ts'
+import { eventKey } from './event-token.ts'
 import { dispatchKey, type Keyring } from './keyring.ts'
 
 /** A dispatch about to be sent. */
@@ -18,6 +19,8 @@ export interface DispatchToSign extends SignedRequest {
   readonly deadline: string
   /** Milliseconds. */
   readonly now: number
+  /** Sends the job's event key; false unless given. */
+  readonly takesEvents?: boolean | undefined
   /** Also sends Awa's bearer header in callback mode: true unless given. */
   readonly compatible?: boolean | undefined
 }
@@ -38,6 +41,7 @@ export function dispatchHeaders(dispatch: DispatchToSign): Record<string, string
     [HEADER.attempt]: String(dispatch.ref.attempt),
     [HEADER.deadline]: dispatch.deadline,
   }
+  if (dispatch.takesEvents) headers[HEADER.eventKey] = eventKey(root, dispatch.ref.id)
   if (dispatch.callbackId !== undefined) {
     headers[HEADER.attemptKey] = attemptKey(root, dispatch.callbackId)
     if (dispatch.compatible !== false) {

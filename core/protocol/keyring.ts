@@ -20,6 +20,8 @@ const KEY_CONTEXT = {
   dispatch: 'millrace v1 dispatch signing',
   /** The key from which every attempt's own key comes. */
   attempt: 'millrace v1 attempt keys',
+  /** The key from which every job's event key comes. */
+  event: 'millrace v1 event tokens',
 } as const
 
 /** The name of a key that was given as bare hex, as Awa's secret is. */
@@ -86,6 +88,9 @@ export const dispatchKey = remembered(
 export const attemptKeyMac = remembered(
   (root: SigningKey): Mac => macUnder(deriveKey(root.secret, KEY_CONTEXT.attempt)),
 )
+
+/** The MAC that makes event keys from job ids, prepared once per root key. */
+export const eventKeyMac = remembered((root: SigningKey): Mac => macUnder(deriveKey(root.secret, KEY_CONTEXT.event)))
 
 /** The MAC under a key's own secret, prepared once per key. */
 export const keyMac = remembered((key: SigningKey): Mac => macUnder(key.secret))
