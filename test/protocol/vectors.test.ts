@@ -21,7 +21,7 @@ type Vector = Record<string, string> & {
   readonly keys: { readonly kid: string; readonly secret: string }[]
 }
 
-const read = JSON.parse(readFileSync(new URL('../../docs/protocol-vectors('json')', import.meta.url), 'utf8'))
+const read = JSON.parse(readFileSync(new URL('../../docs/protocol-vectors.json', import.meta.url), 'utf8'))
 const vectors = (section: string): Vector[] => read[section]
 const texts = (section: string): string[] => read[section]
 const text = (value: string | undefined): string => value ?? expect.fail('a field is missing')
@@ -65,7 +65,14 @@ describe('callbacks', () => {
   test.each(vectors('callbackRefused'))(
     'refused: $name',
     ({ keyring, action, callbackId, body, header, now, verdict }) => {
-      expect(verifyCallback(first(keyring), { action: action as 'fail', callbackId: text(callbackId), body: bytes(body) }, text(header), now)).toBe(verdict)
+      expect(
+        verifyCallback(
+          first(keyring),
+          { action: action as 'fail', callbackId: text(callbackId), body: bytes(body) },
+          text(header),
+          now,
+        ),
+      ).toBe(verdict)
     },
   )
 })
