@@ -5,6 +5,8 @@ declare
   gone bigint[];
 begin
   perform millrace.require_leader(epoch);
+  perform millrace.expire_follow_up_problems(max_rows);
+  perform millrace.expire_deliveries(max_rows);
   with letters as (
     delete from millrace.dead_letter where id in (
       select id from millrace.dead_letter where expires_at <= now() order by expires_at limit max_rows for update skip locked)
@@ -15,6 +17,7 @@ begin
     returning id
   )
   select array_agg(id) into gone from (select id from letters union all select id from jobs) ids;
+  perform millrace.forget_events(gone);
   delete from millrace.unique_lock u where u.key in (
     select l.key from millrace.unique_lock l where l.job = any (gone) and not millrace.key_counts(l) for update skip locked);
   return coalesce(cardinality(gone), 0);

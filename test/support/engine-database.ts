@@ -73,6 +73,7 @@ export interface EnqueueOptions {
   readonly delay_seconds?: number
   readonly metadata?: object
   readonly unique_key?: string
+  readonly rate_key?: string
 }
 
 /** Enqueues jobs that differ in nothing; answers their ids in order. */
