@@ -36,6 +36,7 @@ export type ErrorCode =
   | 'non_retryable'
   | 'retry_later'
   | 'snoozed'
+  | 'waiting'
   | 'timeout'
   | 'callback_undelivered'
   | 'schema_missing'

@@ -2,7 +2,8 @@
 
 export type { Conclusion } from './function/attempt.ts'
 export type { Ending } from './function/ending.ts'
-export { NonRetryableError, RetryLaterError, SnoozeError } from './function/errors.ts'
+export { NonRetryableError, RetryLaterError, SnoozeError, WaitSignal } from './function/errors.ts'
+export type { JobEvent, WaitForEventOptions } from './function/events.ts'
 export { type Handler, handle } from './function/handler.ts'
 export { honoDispatch, honoReceiver, honoWebhook } from './function/hono.ts'
 export type { Job } from './function/job.ts'

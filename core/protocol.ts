@@ -9,9 +9,10 @@ export {
   verifyCallback,
   verifyCompatible,
 } from './protocol/callback-signature.ts'
-export { callbackUrl, normalizePrefix } from './protocol/callback-url.ts'
+export { callbackUrl, eventsUrl, normalizePrefix } from './protocol/callback-url.ts'
 export { callbackIdOf, type DispatchToSign, dispatchHeaders, idempotencyKeyOf } from './protocol/dispatch-headers.ts'
 export { type SignedRequest, signDispatch, verifyDispatch } from './protocol/dispatch-signature.ts'
+export { type EventToken, eventKey, eventToken, readEventToken } from './protocol/event-token.ts'
 export { activateKey, addKey, fingerprint } from './protocol/key-rotation.ts'
 export {
   deriveDispatchKeyring,

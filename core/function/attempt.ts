@@ -3,8 +3,9 @@
 import { idempotencyKeyOf } from '../protocol/dispatch-headers.ts'
 import { CALLBACK_TIMEOUT_SECONDS } from '../wire.ts'
 import { type Beats, beats } from './beats.ts'
-import { deliver } from './deliver.ts'
+import { type Delivered, deliver } from './deliver.ts'
 import { callbackOf, type Ending, endingOf, insteadOf } from './ending.ts'
+import { eventsOf } from './events.ts'
 import type { Handler } from './handler.ts'
 import type { Job } from './job.ts'
 import { type Lease, lease } from './lease.ts'
@@ -54,7 +55,7 @@ async function run(options: AttemptOptions): Promise<{ ending: Ending; beats: Be
   const held = lease(port, deadline)
   const windowSeconds = Math.max(1, Math.round((deadline - port.now()) / 1000))
   const { address, body } = dispatch
-  const beating = beats({ port, lease: held, address, windowSeconds, progress: body.progress ?? undefined })
+  const beating = beats({ port, lease: held, address, windowSeconds, progress: progressIn(body) })
   const done = new AbortController()
   if (address !== undefined) void beatOn(options, beating, done.signal)
   const ending = await endingOf(handler, args, jobOf(dispatch, held, beating))
@@ -69,25 +70,26 @@ export async function concluded(options: AttemptOptions): Promise<Concluded> {
   if (wasLost(lease)) return { ending, conclusion: 'closed_elsewhere' }
   if (ending.kind !== 'completed') await beats.flush()
   const giveUpAt = lease.deadline + GRACE_MS
-  const status = await callBack(options, ending, giveUpAt)
-  const conclusion = conclusionOf(status)
-  const instead = conclusion === 'refused' ? insteadOf(ending, status) : undefined
+  const answer = await callBack(options, ending, giveUpAt)
+  const conclusion = conclusionOf(answer)
+  const instead = conclusion === 'refused' ? insteadOf(ending, answer?.status, answer?.body.error) : undefined
   if (instead === undefined) return { ending, conclusion }
   return { ending: instead, conclusion: conclusionOf(await callBack(options, instead, giveUpAt)) }
 }
 
-/** The status that the ingress answered; undefined when it could not be reached. */
+/** What the ingress answered; undefined when it could not be reached. */
 async function callBack(
   { port, dispatch }: AttemptOptions,
   ending: Ending,
   giveUpAt: number,
-): Promise<number | undefined> {
+): Promise<Delivered | undefined> {
   if (dispatch.address === undefined) return undefined
   const { action, body } = callbackOf(ending)
-  return (await deliver(port, dispatch.address, action, body, giveUpAt))?.status
+  return deliver(port, dispatch.address, action, body, giveUpAt)
 }
 
-function conclusionOf(status: number | undefined): Conclusion {
+function conclusionOf(answer: Delivered | undefined): Conclusion {
+  const status = answer?.status
   if (status === undefined || status === 401) return 'undelivered'
   if (status >= 200 && status < 300) return 'recorded'
   return status === 409 || status === 404 ? 'closed_elsewhere' : 'refused'
@@ -105,13 +107,20 @@ async function beatOn({ port, heartbeatSeconds }: AttemptOptions, beats: Beats, 
   }
 }
 
+/** Without the events that came, which are nothing to report. */
+function progressIn({ progress }: Dispatch['body']): Job['progress'] {
+  if (progress?.events === undefined) return progress ?? undefined
+  const { events, ...reported } = progress
+  return Object.keys(reported).length > 0 ? reported : undefined
+}
+
 /** A dispatcher that does not say is Awa's. */
 function deadlineOf({ body }: Dispatch, now: number): number {
   const said = Date.parse(body.deadline ?? '')
   return Number.isNaN(said) ? now + CALLBACK_TIMEOUT_SECONDS * 1000 : said
 }
 
-function jobOf({ body }: Dispatch, lease: Lease, beats: Beats): Job {
+function jobOf({ body, eventKey }: Dispatch, lease: Lease, beats: Beats): Job {
   return {
     id: String(body.job_id),
     kind: body.kind,
@@ -131,5 +140,6 @@ function jobOf({ body }: Dispatch, lease: Lease, beats: Beats): Job {
     },
     heartbeat: beats.heartbeat,
     setProgress: beats.setProgress,
+    ...eventsOf(body, eventKey, () => beats.progress),
   }
 }

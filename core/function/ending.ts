@@ -1,8 +1,8 @@
 // How an attempt ended, and the two ways of saying so: the answer (sync mode) and the callback.
 
 import { MillraceError } from '../errors.ts'
-import { type CallbackAction, type CompleteBody, type FailBody, HEADER } from '../wire.ts'
-import { NonRetryableError, RetryLaterError, SnoozeError } from './errors.ts'
+import { type CallbackAction, type CompleteBody, type FailBody, HEADER, type WaitBody } from '../wire.ts'
+import { NonRetryableError, RetryLaterError, SnoozeError, WaitSignal } from './errors.ts'
 import type { Handler } from './handler.ts'
 import type { Job } from './job.ts'
 
@@ -10,6 +10,8 @@ export type Ending =
   /** `result` is JSON text; undefined when the handler returned nothing, or what is too large to be sent. */
   | { readonly kind: 'completed'; readonly result: string | undefined; readonly isTooLarge?: true }
   | { readonly kind: 'snoozed'; readonly seconds: number }
+  /** It waits for an event, by {@link Job.waitForEvent}. */
+  | { readonly kind: 'waiting'; readonly wait: WaitBody }
   | {
       readonly kind: 'failed'
       readonly error: string
@@ -38,6 +40,7 @@ function completed(value: unknown): Ending {
 }
 
 function failed(error: unknown): Ending {
+  if (error instanceof WaitSignal) return { kind: 'waiting', wait: error.wait }
   if (error instanceof SnoozeError) return { kind: 'snoozed', seconds: error.seconds }
   return {
     kind: 'failed',
@@ -57,7 +60,7 @@ function messageOf(error: unknown): string {
   }
 }
 
-/** 200 with the result, 202 with Millrace-Snooze for {@link SnoozeError}, 503 with Retry-After for {@link RetryLaterError}, else 500. */
+/** 200 with the result, 202 with Millrace-Wait or Millrace-Snooze for a wait or {@link SnoozeError}, 503 with Retry-After for {@link RetryLaterError}, else 500. */
 export function answerOf(ending: Ending): Response {
   if (ending.kind === 'completed') {
     return new Response(ending.result ?? '', { headers: { 'content-type': 'application/json' } })
@@ -65,6 +68,7 @@ export function answerOf(ending: Ending): Response {
   if (ending.kind === 'snoozed') {
     return Response.json({ status: 'snoozed' }, { status: 202, headers: { [HEADER.snooze]: whole(ending.seconds) } })
   }
+  if (ending.kind === 'waiting') return Response.json(ending.wait, { status: 202, headers: { [HEADER.wait]: 'true' } })
   const { error, code, retryable, retryAfterSeconds } = ending
   const headers: Record<string, string> = {}
   if (!retryable) headers[HEADER.noRetry] = 'true'
@@ -86,6 +90,7 @@ export function callbackOf(ending: Ending): { action: CallbackAction; body: stri
   if (ending.kind === 'snoozed') {
     return { action: 'fail', body: JSON.stringify({ snooze_seconds: ending.seconds } satisfies FailBody) }
   }
+  if (ending.kind === 'waiting') return { action: 'wait', body: JSON.stringify(ending.wait) }
   const { error, retryable, retryAfterSeconds } = ending
   const body: FailBody = {
     error: error.toWellFormed(),
@@ -96,14 +101,17 @@ export function callbackOf(ending: Ending): { action: CallbackAction; body: stri
 }
 
 /**
- * What to say when the ingress refuses to take that (with this status). Left open, the attempt would time out and the work
+ * What to say when the ingress refuses to take that (with this status, in these words). Left open, the attempt would time out and the work
  * be done again, with the same result.
  */
-export function insteadOf(ending: Ending, status: number | undefined): Ending | undefined {
+export function insteadOf(ending: Ending, status: number | undefined, said: unknown): Ending | undefined {
   if (ending.kind === 'completed' && status === 413) return { kind: 'completed', result: undefined, isTooLarge: true }
   if (ending.kind === 'completed') {
     return { kind: 'failed', error: 'The result was refused by the ingress', retryable: false }
   }
   if (ending.kind === 'failed') return undefined
+  if (ending.kind === 'waiting') {
+    return { kind: 'failed', error: `The ingress takes no such wait: ${said ?? status}`, retryable: false }
+  }
   return { kind: 'failed', error: 'The ingress takes no snooze', retryable: true }
 }

@@ -1,6 +1,7 @@
 // What a handler throws to say more than "it failed".
 
 import { MillraceError } from '../errors.ts'
+import type { WaitBody } from '../wire.ts'
 
 /** The job fails at once, however many attempts are left. Its code is `non_retryable`. */
 export class NonRetryableError extends MillraceError {
@@ -41,6 +42,20 @@ export class SnoozeError extends MillraceError {
     super('snoozed', message)
     this.name = 'SnoozeError'
     this.seconds = checked(seconds)
+  }
+}
+
+/**
+ * Ends the attempt as waiting for an event: what `job.waitForEvent` throws, and no failure. A handler that catches all errors
+ * must throw it on. Its code is `waiting`.
+ */
+export class WaitSignal extends MillraceError {
+  readonly wait: WaitBody
+
+  constructor(wait: WaitBody) {
+    super('waiting', `Waits for the event ${wait.name}`)
+    this.name = 'WaitSignal'
+    this.wait = wait
   }
 }
 

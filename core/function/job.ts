@@ -2,9 +2,10 @@
 
 import type { Json } from '../json.ts'
 import type { Progress } from '../wire.ts'
+import type { Events } from './events.ts'
 import type { Occurrence } from './occurrence.ts'
 
-export interface Job {
+export interface Job extends Events {
   readonly id: string
   readonly kind: string
   readonly queue: string

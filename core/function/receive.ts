@@ -29,6 +29,8 @@ export interface Dispatch {
   readonly body: DispatchBody
   /** In callback mode only. */
   readonly address: CallbackAddress | undefined
+  /** What the tokens of the job's events are made with, where the dispatcher knows its ingress. */
+  readonly eventKey?: string | undefined
 }
 
 export interface ReceiveOptions {
@@ -67,7 +69,8 @@ export function dispatchIn(message: Message, keys: Keyring | undefined, now: num
   if (keys !== undefined) verify(message, keys, now)
   const value = jsonIn(message.body)
   if (!isDispatch(value)) throw new Refused('invalid_request', 'The body is not a dispatch')
-  return { body: value, address: addressOf(value, headerIn(message.headers, HEADER.attemptKey), keys !== undefined) }
+  const address = addressOf(value, headerIn(message.headers, HEADER.attemptKey), keys !== undefined)
+  return { body: value, address, eventKey: headerIn(message.headers, HEADER.eventKey) ?? undefined }
 }
 
 export function refuseMethod(method: string): void {
