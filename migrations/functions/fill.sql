@@ -1,7 +1,7 @@
 -- A template, filled in with what an event says. {"$path": "$.result.file"} stands for the first value that this JSONPath
 -- finds in the data, or for its "default" beside it; everything else is as it stands. Where nothing is found, and there is no
 -- default, the template cannot be filled in (SQLSTATE 23514, constraint missing_path).
-create function millrace.fill(template jsonb, data jsonb) returns jsonb language plpgsql immutable as $$
+create function millrace.fill(template jsonb, data jsonb) returns jsonb language plpgsql immutable strict as $$
 declare
   found jsonb;
 begin

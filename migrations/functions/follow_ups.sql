@@ -39,12 +39,14 @@ begin
   end loop;
 end $$;
 
--- Which follow-up each of the events asks for.
+-- Which follow-up each of the events asks for. One for every kind does not follow what itself follows something, or it would
+-- follow its own jobs for ever.
 create function millrace.follow_ups_of(events text[], data jsonb[])
 returns table (nth bigint, event text, data jsonb, follow_up text, job jsonb) language sql stable as $$
   select n.nth, n.event, n.data, f.name, f.job
   from unnest(events, data) with ordinality n(event, data, nth)
-  join millrace.follow_up f on n.event = any (f.events) and (f.kinds is null or n.data ->> 'kind' = any (f.kinds))
+  join millrace.follow_up f on n.event = any (f.events)
+    and (n.data ->> 'kind' = any (f.kinds) or f.kinds is null and not n.data -> 'metadata' ? 'follows')
 $$;
 
 -- The job to be enqueued, as enqueue_many takes it. Without args of its own it is given all that is told of the event. It
