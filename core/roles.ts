@@ -14,6 +14,7 @@ const READER = [
     'list_leaders',
   ],
   ...['list_runtimes', 'list_schedules', 'migrations', 'preview_batch', 'queue_stats'],
+  ...['get_endpoint', 'list_deliveries', 'list_endpoints'],
 ] as const
 
 /** Applications: they enqueue, cancel and look up single jobs, and tell them of events. */
@@ -26,9 +27,31 @@ const INGRESS = ['close', 'heartbeat', 'send_event', 'wait'] as const
 
 /** `millrace maintain` and `millrace tick`, whatever part of the work they do. */
 const MAINTENANCE = [
-  ...['batch_step', 'claim', 'close', 'due_schedules', 'expire', 'fail_schedule', 'fire_schedule', 'kinds', 'lead'],
+  ...[
+    'batch_step',
+    'claim',
+    'close',
+    'deliver',
+    'delivery_routes',
+    'due_schedules',
+    'expire',
+    'fail_schedule',
+    'fire_schedule',
+    'kinds',
+    'lead',
+  ],
   ...['limited_until', 'open_batches', 'park', 'promote', 'prune', 'pulse', 'quiet', 'require_leader', 'rescue'],
-  ...['resign', 'rotate', 'runtime_beat', 'runtime_sleep', 'runtime_start', 'runtime_stop', 'sleep_horizon', 'survey', 'wait'],
+  ...[
+    'resign',
+    'rotate',
+    'runtime_beat',
+    'runtime_sleep',
+    'runtime_start',
+    'runtime_stop',
+    'sleep_horizon',
+    'survey',
+    'wait',
+  ],
 ] as const
 
 /** Operators, the admin API and the commands: all that applications and readers may, and to change what others enqueued. */
@@ -38,6 +61,8 @@ const OPERATOR = [
   ...['batch_step', 'cancel_batch', 'drain_queue', 'move', 'open_batches', 'pause_queue', 'pause_schedule'],
   ...['purge_batches', 'purge_dead_letters', 'resume_queue', 'resume_schedule', 'retry', 'retry_dead_letters'],
   ...['submit_batch', 'trigger_schedule'],
+  ...['endpoint_create', 'endpoint_delete', 'endpoint_disable', 'endpoint_enable', 'endpoint_rotate', 'endpoint_test'],
+  ...['endpoint_update', 'redeliver', 'redeliver_many'],
 ] as const
 
 /** Deployments: they declare where jobs are sent, which is more than any of the others may. */

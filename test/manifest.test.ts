@@ -130,15 +130,17 @@ describe('syncManifest', () => {
         ...{ target: null, source: 'default' },
       },
     ])
-    expect(await rows('select to_jsonb(s) as subscription from millrace.subscription s')).toEqual([
+    expect(await rows('select to_jsonb(e) as endpoint from millrace.endpoint e')).toEqual([
       {
-        subscription: {
-          ...{ name: 'shop', url, secret, source: 'default' },
+        endpoint: expect.objectContaining({
+          ...{ name: 'shop', url, source: 'default', signature: 'v1', tenant: null, disabled_at: null },
           kinds: ['render_receipt', 'plain'],
           events: ['completed'],
-        },
+        }),
       },
     ])
+    expect(await rows('select endpoint, secret from millrace.endpoint_secret')).toEqual([{ endpoint: 'shop', secret }])
+    expect(JSON.stringify(await rows('select body from millrace.manifest'))).not.toContain(secret)
   })
 
   it('writes schedules and queues', async () => {

@@ -1,10 +1,12 @@
 // Puts outcomes and accepted attempts on record, many per statement, and does not give up while the database is away.
 
 import { isDataError } from '../database-errors.ts'
-import { attemptName, type Closed, type CloseItem, type Outcome } from '../engine.ts'
+import type { Delivered, DeliverItem } from '../delivery-report.ts'
+import { attemptName, type Closed, type CloseItem, type Outcome, type WaitItem } from '../engine.ts'
 import { groupedAttempts } from '../grouped-attempts.ts'
 import { grouped } from '../grouping.ts'
 import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
+import { type Registered, registerWait } from '../waits/register.ts'
 import type { OnEvent } from './events.ts'
 
 const FIRST_WAIT_MS = 100
@@ -21,12 +23,19 @@ interface Parking {
 
 export class Closer {
   readonly #close: (item: CloseItem) => Promise<Closed>
+  readonly #deliver: (item: DeliverItem) => Promise<Delivered>
   readonly #park: (parking: Parking) => Promise<void>
+  readonly #engine: SqlEngine
   readonly #onEvent: OnEvent
 
   constructor(engine: SqlEngine, onEvent: OnEvent) {
     this.#onEvent = onEvent
+    this.#engine = engine
     this.#close = groupedAttempts((items: readonly CloseItem[]) => engine.close(items), {
+      maxSize: 500,
+      spacingMs: CLOSE_SPACING_MS,
+    })
+    this.#deliver = groupedAttempts((items: readonly DeliverItem[]) => engine.deliver(items), {
       maxSize: 500,
       spacingMs: CLOSE_SPACING_MS,
     })
@@ -46,8 +55,26 @@ export class Closer {
     })
   }
 
+  /** The same for a webhook delivery, which goes on the log of deliveries with it. */
+  deliver(item: DeliverItem): Promise<Delivered> {
+    return this.#surely('close', () => this.#deliver(item)).catch(error => {
+      this.#onEvent({ type: 'error', during: 'close: the delivery cannot be stored', error })
+      const bareItem = { ...item, outcome: bare(item.outcome), report: { ...item.report, response: undefined } }
+      return this.#surely('close', () => this.#deliver(bareItem))
+    })
+  }
+
   park(job: ClaimedJob, timeoutSeconds: number): Promise<void> {
     return this.#surely('park', () => this.#park({ job, timeoutSeconds }))
+  }
+
+  /**
+   * Resolves once the attempt waits, or has ended. It may be asked for twice: the same wait is the same.
+   *
+   * @throws what Postgres cannot hold, as its error
+   */
+  wait(item: WaitItem): Promise<Registered> {
+    return this.#surely('wait', () => registerWait(this.#engine, item))
   }
 
   /** Repeats what failed until it succeeds or is refused for its data. An outcome may be recorded twice: it is fenced. */

@@ -5,15 +5,19 @@
 // callback, by a later call of ours, or by rescue once this process is gone.
 
 import type { Outcome } from '../engine.ts'
+import { deriveSealingKeyring } from '../protocol/sealing.ts'
 import { Signal } from '../signal.ts'
 import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
+import type { WaitRequest } from '../waits/register.ts'
 import { Closer } from './closer.ts'
+import { type Delivery, deliveryOf, deliveryParts, excerptOf, reportOn, WEBHOOK_KIND } from './delivery.ts'
+import { type Endpoint, Endpoints } from './endpoints.ts'
 import type { OnEvent } from './events.ts'
 import { Gate } from './gate.ts'
 import { Hands } from './hands.ts'
 import type { Idle } from './idle.ts'
-import { requestFor, type Sender } from './request.ts'
-import { type Route, Routes, WEBHOOK_KIND } from './route.ts'
+import { requestFor, requestOf, type Sender } from './request.ts'
+import { type Route, Routes } from './route.ts'
 import { type Transport, TransportError } from './transport.ts'
 import { type Verdict, verdictOn, verdictOnFailure } from './verdict.ts'
 
@@ -47,6 +51,7 @@ export class Dispatcher {
   readonly #options: DispatcherOptions
   readonly #hands: Hands
   readonly #routes: Routes
+  readonly #endpoints: Endpoints
   readonly #closer: Closer
   readonly #gates = new Map<string, Gate>()
   readonly #abort = new AbortController()
@@ -71,6 +76,7 @@ export class Dispatcher {
       },
       options.ambiguitySeconds,
     )
+    this.#endpoints = new Endpoints(options.engine, deriveSealingKeyring(options.sender.keyring))
     this.#closer = new Closer(options.engine, options.onEvent)
   }
 
@@ -89,8 +95,9 @@ export class Dispatcher {
     return this.#unsure
   }
 
-  /** Reads kinds and subscriptions anew. */
+  /** Reads kinds and endpoints anew. */
   reload(): Promise<void> {
+    this.#endpoints.forget()
     return this.#routes.reload()
   }
 
@@ -190,8 +197,11 @@ export class Dispatcher {
   /** Never rejects. */
   async #take(job: ClaimedJob): Promise<void> {
     try {
+      if (job.kind === WEBHOOK_KIND) return await this.#takeDelivery(job)
       const route = this.#routes.of(job) ?? (await this.#lookAgain(job))
-      const verdict = this.#unsendable(job, route) ?? (await this.#sendInTurn(job, route as Route))
+      const verdict =
+        this.#unsendable(job, route) ??
+        (await this.#sendInTurn(job, route as Route, () => this.#send(job, route as Route)))
       await this.#record(job, verdict)
     } catch (error) {
       this.#options.onEvent({ type: 'error', during: `job ${job.id}`, error })
@@ -201,19 +211,19 @@ export class Dispatcher {
   /** What becomes of a job that cannot be sent, or not now. */
   #unsendable(job: ClaimedJob, route: Route | undefined): Verdict | undefined {
     if (this.#stopping) return RELEASE
-    if (route === undefined) return job.kind === WEBHOOK_KIND ? NO_SUBSCRIPTION : noTarget(job)
+    if (route === undefined) return noTarget(job)
     if (route.mode === 'callback' && this.#options.sender.callbackBase === undefined) return NO_CALLBACK_URL
     const pause = this.#gateOf(route).pausedFor(Date.now())
     return pause > LONGEST_PAUSE_IN_HAND_MS ? throttledBefore(route, pause) : undefined
   }
 
-  #sendInTurn(job: ClaimedJob, route: Route): Promise<Verdict> {
+  #sendInTurn(job: ClaimedJob, route: Route, send: () => Promise<Verdict>): Promise<Verdict> {
     const gate = this.#gateOf(route)
     this.#hands.waits(job.queue)
     return new Promise(resolve => {
       gate.add(async go => {
         this.#hands.waitsNoMore(job.queue)
-        const verdict = go ? await this.#send(job, route) : undefined
+        const verdict = go ? await send() : undefined
         if (verdict) this.#tell(gate, route, verdict)
         resolve(verdict ?? this.#unsendable(job, route) ?? RELEASE)
       })
@@ -229,14 +239,14 @@ export class Dispatcher {
       return verdictOn(await transport.post(request), route, Date.now())
     } catch (error) {
       if (error instanceof TransportError) return verdictOnFailure(error, route)
-      return close({ kind: 'failed', retryable: true, error: { code: 'dispatch_error', message: String(error) } })
+      return unbuilt(error)
     }
   }
 
   /** Lets the gate learn from the answer. */
   #tell(gate: Gate, route: Route, verdict: Verdict): void {
-    if (verdict.do === 'park' || verdict.outcome.kind === 'completed') gate.succeeded()
-    if (verdict.do === 'park' || verdict.throttleMs === undefined) return
+    if (verdict.do !== 'close' || verdict.outcome.kind === 'completed') gate.succeeded()
+    if (verdict.do !== 'close' || verdict.throttleMs === undefined) return
     gate.throttled(verdict.throttleMs, Date.now())
     this.#options.onEvent({ type: 'throttled', origin: route.origin, pauseMs: verdict.throttleMs })
     if (verdict.throttleMs > LONGEST_PAUSE_IN_HAND_MS) gate.withdraw()
@@ -245,9 +255,24 @@ export class Dispatcher {
   async #record(job: ClaimedJob, verdict: Verdict): Promise<void> {
     const { id, kind, attempt } = job
     if (verdict.do === 'close') return this.#close(job, verdict.outcome)
+    if (verdict.do === 'wait') return this.#wait(job, verdict.wait)
     await this.#closer.park(job, verdict.timeoutSeconds)
     const { code } = verdict
     this.#options.onEvent({ type: 'parked', job: id, kind, attempt, ...(code !== undefined && { code }) })
+  }
+
+  async #wait(job: ClaimedJob, wait: WaitRequest): Promise<void> {
+    const { segment, id, kind, attempt } = job
+    try {
+      const waited = await this.#closer.wait({ segment, id, attempt, ...wait })
+      const type = waited.answer === 'waiting' ? 'waiting' : 'closed'
+      if (type === 'waiting') return this.#options.onEvent({ type, job: id, kind, attempt, name: wait.name })
+      const state = 'state' in waited ? waited.state : 'unknown'
+      this.#options.onEvent({ type, job: id, kind, attempt, state, fresh: waited.answer === 'applied' })
+    } catch (error) {
+      const message = `the wait cannot be stored: ${error instanceof Error ? error.message : String(error)}`
+      await this.#close(job, { kind: 'failed', retryable: false, error: { code: 'invalid_wait', message } })
+    }
   }
 
   async #close(job: ClaimedJob, outcome: Outcome): Promise<void> {
@@ -255,6 +280,57 @@ export class Dispatcher {
     const { state, fresh } = await this.#closer.close({ segment, id, attempt, outcome })
     const error = 'error' in outcome ? outcome.error : undefined
     this.#options.onEvent({ type: 'closed', job: id, kind, attempt, state, fresh, ...error })
+  }
+
+  /** The same for a webhook delivery. */
+  async #takeDelivery(job: ClaimedJob): Promise<void> {
+    const delivery = deliveryOf(job)
+    const verdict = await this.#deliverTo(await this.#lookUp(delivery), job, delivery)
+    if (verdict.do !== 'close') return
+    const report = reportOn(delivery, verdict.outcome, verdict.sent)
+    if (report === undefined) return this.#close(job, verdict.outcome)
+    const { segment, id, kind, attempt } = job
+    const { outcome } = verdict
+    const { state, fresh, disabled } = await this.#closer.deliver({ segment, id, attempt, outcome, report })
+    const { onEvent } = this.#options
+    onEvent({ type: 'closed', job: id, kind, attempt, state, fresh, ...('error' in outcome && outcome.error) })
+    if (disabled) onEvent({ type: 'endpoint_disabled', endpoint: delivery.endpoint, reason: disabled })
+  }
+
+  /** Null: the database did not answer. */
+  async #lookUp({ endpoint }: Delivery): Promise<Endpoint | undefined | null> {
+    return this.#endpoints.of(endpoint).catch(error => {
+      this.#options.onEvent({ type: 'error', during: `look-up of endpoint ${endpoint}`, error })
+      return null
+    })
+  }
+
+  async #deliverTo(endpoint: Endpoint | undefined | null, job: ClaimedJob, delivery: Delivery): Promise<Verdict> {
+    if (endpoint === null) return RELEASE
+    const route = endpoint && this.#routes.to(endpoint)
+    if (endpoint === undefined || route === undefined) return NO_ENDPOINT
+    if (endpoint.disabled !== undefined) return disabledAs(endpoint.disabled)
+    if (endpoint.secrets.length === 0) return SECRET_UNREADABLE
+    const send = () => this.#post(job, route, delivery)
+    return this.#unsendable(job, route) ?? (await this.#sendInTurn(job, route, send))
+  }
+
+  async #post(job: ClaimedJob, route: Route, delivery: Delivery): Promise<Verdict> {
+    const { transport, onEvent } = this.#options
+    const { kind, id, attempt } = job
+    let began: number | undefined
+    const since = (from: number) => ({ latencyMs: performance.now() - from })
+    try {
+      const request = requestOf(route, await deliveryParts(delivery, route, Date.now()), this.#abort.signal)
+      onEvent({ type: 'dispatched', job: id, kind, attempt })
+      began = performance.now()
+      const answer = await transport.post(request)
+      const sent = { ...since(began), status: answer.status, response: excerptOf(answer) }
+      return { ...verdictOn(answer, route, Date.now()), sent }
+    } catch (error) {
+      const verdict = error instanceof TransportError ? verdictOnFailure(error, route) : unbuilt(error)
+      return { ...verdict, ...(began !== undefined && { sent: since(began) }) }
+    }
   }
 
   async #lookAgain(job: ClaimedJob): Promise<Route | undefined> {
@@ -278,11 +354,22 @@ const putBack = (code: string, message: string, delayMs = NO_TARGET_DELAY_MS): V
 
 const RELEASE = close({ kind: 'released' })
 
-const NO_SUBSCRIPTION = close({
-  kind: 'failed',
-  retryable: false,
-  error: { code: 'no_subscription', message: 'the subscription of this delivery is gone' },
-})
+/** The request could not be made. */
+const unbuilt = (error: unknown): Verdict =>
+  close({ kind: 'failed', retryable: true, error: { code: 'dispatch_error', message: String(error) } })
+
+const neverSent = (code: string, message: string): Verdict =>
+  close({ kind: 'failed', retryable: false, error: { code, message } })
+
+const NO_ENDPOINT = neverSent('no_endpoint', 'the endpoint of this delivery is gone')
+
+const disabledAs = (reason: string): Verdict =>
+  neverSent('endpoint_disabled', `the endpoint of this delivery is disabled (${reason}): enable it, then redeliver`)
+
+const SECRET_UNREADABLE = putBack(
+  'secret_unreadable',
+  'the secret of this endpoint was sealed with a key that is not in the keyring',
+)
 
 const NO_CALLBACK_URL = putBack('no_callback_url', 'this dispatcher was given no URL of a callback ingress')
 

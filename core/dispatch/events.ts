@@ -13,6 +13,14 @@ export type MaintenanceEvent =
       readonly attempt: number
       readonly code?: string
     }
+  /** The attempt stays open until the event of that name comes. */
+  | {
+      readonly type: 'waiting'
+      readonly job: string
+      readonly kind: string
+      readonly attempt: number
+      readonly name: string
+    }
   /** The attempt has this end on record; `fresh` is false when somebody else had closed it before. */
   | {
       readonly type: 'closed'
@@ -49,6 +57,8 @@ export type MaintenanceEvent =
   | { readonly type: 'expired'; readonly jobs: number }
   /** A bulk operation is done. */
   | { readonly type: 'batch'; readonly batch: number; readonly changed: number; readonly refused: number }
+  /** A webhook endpoint gets nothing more: it answered 410, or nothing has got through for too long. */
+  | { readonly type: 'endpoint_disabled'; readonly endpoint: string; readonly reason: 'gone' | 'failing' }
   /** Changed declarations of kinds and subscriptions were read, and hold from here on. */
   | { readonly type: 'reloaded' }
   /** Something failed and is tried again. */

@@ -1,11 +1,9 @@
-// Where a job goes: its kind's target or, for a webhook delivery, its subscription's endpoint, parsed once and kept.
+// Where a job goes: its kind's target or, for a webhook delivery, its endpoint, parsed once and kept.
 
 import type { ClaimedJob, KindRow, SqlEngine, TargetRow } from '../sql-engine.ts'
 import { CALLBACK_TIMEOUT_SECONDS } from '../wire.ts'
-import { type DispatchRules, isFinalForFunctions, isFinalForWebhooks } from './verdict.ts'
-
-/** The built-in kind of webhook deliveries. */
-export const WEBHOOK_KIND = 'millrace.webhook'
+import type { Endpoint } from './endpoints.ts'
+import { type DispatchRules, isFinalForFunctions, WEBHOOK_RULES } from './verdict.ts'
 
 export interface Route extends DispatchRules {
   readonly origin: string
@@ -15,8 +13,8 @@ export interface Route extends DispatchRules {
   /** Whether Awa's bearer header is sent, where the deployment sends it: true. */
   readonly compatible?: boolean | undefined
   readonly headers: Readonly<Record<string, string>>
-  /** Set for webhook endpoints only. */
-  readonly webhookSecret?: string
+  /** Of webhook endpoints: all of them sign. */
+  readonly secrets?: readonly string[]
 }
 
 /** What a target leaves out. */
@@ -35,7 +33,7 @@ export class Routes {
   readonly #engine: SqlEngine
   readonly #ambiguitySeconds: number
   #kinds = new Map<string, Route>()
-  #subscriptions = new Map<string, Route>()
+  #limits: ReadonlyMap<string, number> = new Map()
   #loading: Promise<void> | undefined
   #next: Promise<void> | undefined
   #loadedAt = Number.NEGATIVE_INFINITY
@@ -65,10 +63,15 @@ export class Routes {
     else await (this.#next ?? this.#loading)
   }
 
-  /** Undefined for a kind without a target and for a subscription that is gone. */
+  /** Undefined for a kind without a target. */
   of(job: ClaimedJob): Route | undefined {
-    if (job.kind !== WEBHOOK_KIND) return this.#kinds.get(job.kind)
-    return this.#subscriptions.get((JSON.parse(job.args) as { subscription: string }).subscription)
+    return this.#kinds.get(job.kind)
+  }
+
+  /** Where deliveries to an endpoint go. Undefined: its URL is none. */
+  to({ url, secrets }: Pick<Endpoint, 'url' | 'secrets'>): Route | undefined {
+    const route = this.#functionRoute({ url, mode: 'sync' }, this.#limits)
+    return route && { ...route, ...WEBHOOK_RULES, secrets }
   }
 
   /** A reading that is under way may have looked too early. */
@@ -82,15 +85,13 @@ export class Routes {
   }
 
   async #load(): Promise<void> {
-    const [kinds, subscriptions] = await Promise.all([this.#engine.kinds(), this.#engine.subscriptions()])
+    const kinds = await this.#engine.kinds()
     const limits = limitsOf(kinds)
+    this.#limits = limits
     this.#kinds = new Map(
       kinds.flatMap(({ name, target, time_limit_seconds }) =>
         entry(name, target && this.#functionRoute(target, limits, time_limit_seconds)),
       ),
-    )
-    this.#subscriptions = new Map(
-      subscriptions.flatMap(({ name, url, secret }) => entry(name, this.#webhookRoute(url, secret, limits))),
     )
     this.#loadedAt = performance.now()
     this.#onLoaded(origin => limits.get(origin) ?? DEFAULTS.concurrency)
@@ -124,11 +125,6 @@ export class Routes {
       snoozes: true,
       putsBack: true,
     }
-  }
-
-  #webhookRoute(url: string, secret: string, limits: ReadonlyMap<string, number>): Route | undefined {
-    const route = this.#functionRoute({ url, mode: 'sync' }, limits)
-    return route && { ...route, webhookSecret: secret, isFinal: isFinalForWebhooks, snoozes: false, putsBack: false }
   }
 }
 

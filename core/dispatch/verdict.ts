@@ -2,9 +2,11 @@
 
 import { type AttemptError, type Outcome, RESULT_TOO_LARGE } from '../engine.ts'
 import type { Json } from '../json.ts'
+import { jsonOf } from '../json-body.ts'
 import { MAX_DEPTH, nestsDeeper } from '../nesting.ts'
 import { rateLimitResetMs } from '../rate-limit.ts'
 import { retryAfterMs } from '../retry-after.ts'
+import { type WaitRequest, waitRequest } from '../waits/register.ts'
 import { HEADER } from '../wire.ts'
 import type { Answer, TransportError } from './transport.ts'
 
@@ -18,7 +20,9 @@ export interface DispatchRules {
   readonly isFinal: (status: number) => boolean
   /** What the kind's declaration says of a status goes before that. */
   readonly statuses?: ReadonlyMap<number, 'retry' | 'final'> | undefined
-  /** Functions may say "again later" as often as they like; who receives webhooks may not. */
+  /** Webhook endpoints are told to us by strangers: 502 and 504 slow their origin down as well, and 503 does without a date. */
+  readonly slowsDown?: boolean | undefined
+  /** Functions may say "again later" as often as they like, and wait for events; who receives webhooks may not. */
   readonly snoozes?: boolean | undefined
   /** What stands in the way on this side puts the job back. Whoever declares webhook endpoints has to see it fail. */
   readonly putsBack?: boolean | undefined
@@ -26,10 +30,24 @@ export interface DispatchRules {
   readonly isTimeLimited?: boolean | undefined
 }
 
+/** What went out for a webhook delivery, and came back. */
+export interface Sent {
+  readonly latencyMs: number
+  readonly status?: number
+  readonly response?: string
+}
+
 export type Verdict =
-  | { readonly do: 'close'; readonly outcome: Outcome; readonly throttleMs?: number | undefined }
+  | {
+      readonly do: 'close'
+      readonly outcome: Outcome
+      readonly throttleMs?: number | undefined
+      readonly sent?: Sent | undefined
+    }
   /** Accepted, or perhaps accepted: a callback is due within that time. */
-  | { readonly do: 'park'; readonly timeoutSeconds: number; readonly code?: string }
+  | { readonly do: 'park'; readonly timeoutSeconds: number; readonly code?: string; readonly sent?: Sent | undefined }
+  /** The attempt stays open until a named event comes. */
+  | { readonly do: 'wait'; readonly wait: WaitRequest; readonly sent?: Sent | undefined }
 
 /** A throttled target that names no time gets this one, with as much jitter. */
 const THROTTLE_MS = 2_000
@@ -46,15 +64,40 @@ const MESSAGE_LENGTH = 1_900
 export const isFinalForFunctions = (status: number): boolean =>
   status >= 400 && status < 500 && status !== 408 && status !== 425 && status !== 429
 
-export const isFinalForWebhooks = (status: number): boolean => status === 410
+/** What holds for webhook endpoints instead. */
+export const WEBHOOK_RULES = {
+  isFinal: (status: number): boolean => status === 410,
+  snoozes: false,
+  putsBack: false,
+  slowsDown: true,
+} as const
 
 /** What an answer means. `now` in milliseconds. */
 export function verdictOn(answer: Answer, rules: DispatchRules, now: number): Verdict {
   const snoozeMs = rules.snoozes ? snoozeIn(answer, now) : undefined
   if (snoozeMs !== undefined) return { do: 'close', outcome: { kind: 'snoozed', delayMs: snoozeMs } }
   if (answer.status < 200 || answer.status > 299) return verdictOnRefusal(answer, rules, now)
+  if (rules.snoozes && answer.header(HEADER.wait) === 'true') return verdictOnWait(answer)
   if (rules.mode === 'callback') return { do: 'park', timeoutSeconds: rules.callbackTimeoutSeconds }
   return { do: 'close', outcome: { kind: 'completed', ...resultOf(answer) } }
+}
+
+/** What asks for a wait that cannot be would ask for it again. */
+function verdictOnWait(answer: Answer): Verdict {
+  try {
+    return { do: 'wait', wait: waitRequest(objectIn(answer)) }
+  } catch (error) {
+    const message = `the function asked to wait, but ${storable(error instanceof Error ? error.message : String(error))}`
+    return { do: 'close', outcome: { kind: 'failed', retryable: false, error: { code: 'invalid_wait', message } } }
+  }
+}
+
+function objectIn({ body, truncated }: Answer): { readonly [key: string]: Json | undefined } {
+  if (truncated) throw new Error('its answer is too large')
+  const bytes = new TextEncoder().encode(body)
+  const value = jsonOf(bytes, why => new Error(`its answer will not do: ${why}`))
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as { [key: string]: Json }
+  throw new Error('its answer is not an object')
 }
 
 function verdictOnRefusal(answer: Answer, rules: DispatchRules, now: number): Verdict {
@@ -66,7 +109,9 @@ function verdictOnRefusal(answer: Answer, rules: DispatchRules, now: number): Ve
     const wait = delayMs ?? THROTTLE_MS * (1 + Math.random())
     return { do: 'close', outcome: { kind: 'put_back', error: errorOf(answer), delayMs: wait }, throttleMs: wait }
   }
-  return { do: 'close', outcome: { kind: 'failed', error: errorOf(answer), retryable: means === 'retry', delayMs } }
+  const outcome: Outcome = { kind: 'failed', error: errorOf(answer), retryable: means === 'retry', delayMs }
+  const isOverloaded = rules.slowsDown && (answer.status === 502 || answer.status === 504)
+  return { do: 'close', outcome, ...(isOverloaded && { throttleMs: delayMs ?? THROTTLE_MS * (1 + Math.random()) }) }
 }
 
 /** The function's own word goes before what the kind declares, and that before what the status stands for. */
@@ -76,7 +121,7 @@ function meaningOf(answer: Answer, rules: DispatchRules, isTimed: boolean): 'thr
   const declared = rules.statuses?.get(status)
   if (noRetry === 'true') return 'final'
   if (declared === 'retry' || (declared === 'final' && noRetry !== 'false')) return declared
-  if (status === 429 || (status === 503 && isTimed)) return 'throttled'
+  if (status === 429 || (status === 503 && (isTimed || rules.slowsDown))) return 'throttled'
   return noRetry !== 'false' && rules.isFinal(status) ? 'final' : 'retry'
 }
 

@@ -19,6 +19,8 @@ export interface WebhookKeyPair {
   readonly publicKey: string
 }
 
+export const isAsymmetric = (secret: string): boolean => secret.startsWith(PRIVATE_PREFIX)
+
 /** A new random key pair. */
 export async function generateWebhookKeyPair(): Promise<WebhookKeyPair> {
   const { privateKey, publicKey } = (await crypto.subtle.generateKey('Ed25519', true, [

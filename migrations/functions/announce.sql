@@ -1,5 +1,5 @@
 -- Tells of what happened to attempts, in the transaction in which it happens: a delivery, which is a job of a built-in
--- kind, for each webhook subscription that wants the event, and the jobs that follow it (see follow_ups.sql). Whoever puts
+-- kind, for each webhook endpoint that wants the event, and the jobs that follow it (see follow_ups.sql). Whoever puts
 -- an outcome on record or lets an attempt wait calls this once the rest is in place (the outcome, the retry, the wait row).
 --
 -- which: the positions, from 1, of the attempts that it happened to. waiting: they wait now, instead of having ended. Of a
@@ -11,7 +11,7 @@ declare
   part constant int := 50; -- bounds the memory that large args and results take
   news record;
 begin
-  if not exists (select from millrace.subscription) and not exists (select from millrace.follow_up) then
+  if not exists (select from millrace.endpoint) and not exists (select from millrace.follow_up) then
     return;
   end if;
   for done in 0 .. coalesce(cardinality(which), 0) - 1 by part loop
@@ -46,7 +46,7 @@ returns table (nth bigint, event text, at timestamptz, data jsonb) language sql 
   cross join lateral unnest(millrace.events_of(o.state, o.error, waiting)) e(event)
   cross join lateral (select l.queue from millrace.lane l where l.id = j.lane limit 1) l
   where not starts_with(j.kind, 'millrace' || '.') and (
-    exists (select from millrace.subscription s where e.event = any (s.events) and (s.kinds is null or j.kind = any (s.kinds)))
+    exists (select from millrace.endpoints_for(e.event, j.kind, millrace.tenant_of(j.metadata)))
     or exists (select from millrace.follow_up f where e.event = any (f.events) and (f.kinds is null or j.kind = any (f.kinds))))
 $$;
 
@@ -60,18 +60,27 @@ create function millrace.events_of(state "char", error jsonb, waiting boolean) r
     ], null) end
 $$;
 
--- Webhooks: the given events have happened; a delivery for each of them and each subscription that wants it.
+-- Which endpoints want to hear of an event: those of the job's tenant, and those of none. There may be very many of other tenants.
+create function millrace.endpoints_for(event text, kind text, tenant text) returns table (name text) language sql stable as $$
+  select e.name from millrace.endpoint e
+  where e.tenant is null and event = any (e.events) and (e.kinds is null or kind = any (e.kinds))
+  union all
+  select e.name from millrace.endpoint e
+  where e.tenant = endpoints_for.tenant and event = any (e.events) and (e.kinds is null or kind = any (e.kinds))
+$$;
+
+-- Webhooks: the given events have happened; a delivery for each of them and each endpoint that wants it.
 create function millrace.notify_subscribers(events text[], ats timestamptz[], data jsonb[]) returns void language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
   insert into millrace.job_log (id, lane, max_attempts, slot, kind, payload)
   select nextval('millrace.job_id'), millrace.open_lane('millrace' || '.webhooks', 2),
     (select value from millrace.setting where name = 'webhook_max_attempts'), millrace.current_slot(), 'millrace' || '.webhook',
-    jsonb_build_object('subscription', s.name, 'event', jsonb_build_object(
+    jsonb_build_object('endpoint', e.name, 'event', jsonb_build_object(
       'type', 'job.' || n.event, 'timestamp', to_jsonb(n.at), 'data', n.data))
   from unnest(events, ats, data) with ordinality n(event, at, data, nth)
-  join millrace.subscription s on n.event = any (s.events) and (s.kinds is null or n.data ->> 'kind' = any (s.kinds))
-  order by n.nth, s.name;
+  cross join lateral millrace.endpoints_for(n.event, n.data ->> 'kind', millrace.tenant_of(n.data -> 'metadata')) e
+  order by n.nth, e.name;
   if found then
     perform millrace.wake();
   end if;

@@ -44,7 +44,7 @@ begin
   if won is not null and exists (select from millrace.queue where max_running is not null) then
     perform millrace.wake(); -- there may be room again
   end if;
-  if won is not null and (exists (select from millrace.subscription) or exists (select from millrace.follow_up)) then
+  if won is not null and (exists (select from millrace.endpoint) or exists (select from millrace.follow_up)) then
     perform millrace.announce(segments, ids, attempts, won);
   end if;
   if won is not null and exists (select from millrace.attempt_state) then

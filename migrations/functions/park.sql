@@ -8,7 +8,7 @@ begin
   if exists (select from millrace.carried) then
     segments := millrace.follow(segments, ids, attempts);
   end if;
-  if exists (select from millrace.subscription) or exists (select from millrace.follow_up) then
+  if exists (select from millrace.endpoint) or exists (select from millrace.follow_up) then
     news := millrace.unparked(segments, ids, attempts);
   end if;
   insert into millrace.park_log (deadline, slot, ids, attempts, span)

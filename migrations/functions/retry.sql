@@ -45,7 +45,8 @@ begin
           n.unique_key, n.unique_states, n.rate_key, -- which promote minds
           n.rate_key is not null and exists (select from millrace.lane l join millrace.queue q on q.name = l.queue
             where l.id = n.lane and q.key_rate is not null) as paced
-        from millrace.setting s left join millrace.kind k on k.name = n.kind where s.name = 'default_max_attempts'
+        from millrace.setting s left join millrace.kind k on k.name = n.kind
+        where s.name = case n.kind when 'millrace' || '.webhook' then 'webhook_max_attempts' else 'default_max_attempts' end
       ), in_line as (
         insert into millrace.deferred (id, run_at, lane, enqueued_at, attempt, max_attempts, state, kind, payload, tags, metadata, progress,
           errors, unique_key, unique_states, rate_key)

@@ -5,7 +5,8 @@
 create function millrace.sync_manifest(manifest jsonb, source text default 'default') returns jsonb language plpgsql as $$
 #variable_conflict use_column
 declare
-  digest text := md5(manifest::text);
+  body jsonb := millrace.without_secrets(manifest);
+  digest text := md5(body::text);
   newest record;
   removed text[];
 begin
@@ -19,7 +20,7 @@ begin
     delete from millrace.kind k where k.source = sync_manifest.source
       and not exists (select from jsonb_array_elements(manifest -> 'kinds') e where e ->> 'name' = k.name) returning k.name
   ), gone_too as (
-    delete from millrace.subscription s where s.source = sync_manifest.source
+    delete from millrace.endpoint s where s.source = sync_manifest.source
       and not exists (select from jsonb_array_elements(manifest -> 'subscriptions') e where e ->> 'name' = s.name) returning s.name
   ), gone_as_well as (
     delete from millrace.schedule s where s.source = sync_manifest.source
@@ -34,17 +35,46 @@ begin
   from jsonb_to_recordset(manifest -> 'kinds') as k(name text, queue text, priority smallint, max_attempts int, time_limit_seconds float8, retry jsonb, target jsonb)
   on conflict (name) do update set queue = excluded.queue, priority = excluded.priority, max_attempts = excluded.max_attempts,
     time_limit_seconds = excluded.time_limit_seconds, retry = excluded.retry, target = excluded.target;
-  insert into millrace.subscription (name, kinds, events, url, secret, source)
-  select name, kinds, events, url, secret, sync_manifest.source
-  from jsonb_to_recordset(manifest -> 'subscriptions') as s(name text, kinds text[], events text[], url text, secret text)
-  on conflict (name) do update set kinds = excluded.kinds, events = excluded.events, url = excluded.url, secret = excluded.secret;
+  perform millrace.declare_endpoints(manifest, source);
   perform millrace.declare_queues(manifest, source);
   perform millrace.declare_follow_ups(manifest, source);
   perform millrace.declare_schedules(manifest, source);
-  insert into millrace.manifest (source, hash, body) values (sync_manifest.source, digest, manifest) returning version into newest.version;
+  insert into millrace.manifest (source, hash, body) values (sync_manifest.source, digest, body) returning version into newest.version;
   perform pg_notify('millrace_wake', 'manifest');
   return jsonb_build_object('version', newest.version, 'changed', true, 'removed', coalesce(to_jsonb(removed), '[]'));
 end $$;
+
+-- A changed secret signs from now on, the one before along with it for a day, or as long as is said. Another url is given a fresh
+-- chance; what else became of an endpoint stays as it is.
+create function millrace.declare_endpoints(manifest jsonb, source text) returns void language plpgsql as $$
+declare
+  d record;
+  was text;
+begin
+  for d in
+    select s.*, coalesce(s.signature, millrace.signature_of(s.secret), 'v1') as signs
+    from jsonb_to_recordset(manifest -> 'subscriptions') as s(name text, url text, tenant text, kinds text[], events text[],
+      description text, secret text, signature text, grace_seconds float8)
+    order by s.name
+  loop
+    select e.url into was from millrace.endpoint e where e.name = d.name for update;
+    insert into millrace.endpoint (name, url, tenant, kinds, events, description, signature, source)
+    values (d.name, d.url, d.tenant, d.kinds, d.events, d.description, d.signs, declare_endpoints.source)
+    on conflict (name) do update set url = excluded.url, tenant = excluded.tenant, kinds = excluded.kinds, events = excluded.events,
+      description = excluded.description, signature = excluded.signature;
+    perform millrace.forgive_endpoint(e.name) from millrace.endpoint e
+    where e.name = d.name and e.url <> was and e.disabled_reason is distinct from 'operator';
+    perform millrace.put_secret(d.name, d.secret, coalesce(d.grace_seconds, 86400));
+  end loop;
+end $$;
+
+-- The manifest as it is kept: hashes in place of secrets, by which a change still shows.
+create function millrace.without_secrets(manifest jsonb) returns jsonb language sql immutable as $$
+  select case when jsonb_typeof(manifest -> 'subscriptions') = 'array' then jsonb_set(manifest, '{subscriptions}', (
+    select coalesce(jsonb_agg(case when e ? 'secret'
+      then e || jsonb_build_object('secret', 'sha256:' || encode(sha256(convert_to(e ->> 'secret', 'UTF8')), 'hex')) else e end order by n), '[]')
+    from jsonb_array_elements(manifest -> 'subscriptions') with ordinality s(e, n))) else manifest end
+$$;
 
 -- What was declared of a queue goes; what an operator did to it stays.
 create function millrace.undeclare_queues(manifest jsonb, source text) returns setof text language sql as $$
@@ -110,7 +140,7 @@ begin
   select string_agg(format('%s (declared by %s)', d.name, o.source), ', ') into problems
   from millrace.declared_names(manifest) d
   join (
-    select 'kind' as type, name, source from millrace.kind union all select 'subscription', name, source from millrace.subscription
+    select 'kind' as type, name, source from millrace.kind union all select 'subscription', name, coalesce(source, 'an operator') from millrace.endpoint
     union all select 'schedule', name, source from millrace.schedule union all select 'queue', name, source from millrace.queue
     union all select 'follow-up', name, source from millrace.follow_up
   ) o on o.type = d.type and o.name = d.name and o.source <> check_manifest.source;
@@ -181,17 +211,12 @@ create function millrace.target_problem(retry jsonb, target jsonb) returns text 
   end
 $$;
 
--- The secret is not quoted.
 create function millrace.subscription_problem(subscription jsonb) returns text language sql as $$
-  select case
-    when name is null or length(name) not between 1 and 200 then 'name has 1 to 200 characters'
-    when not coalesce(url ~* '^https?://[^/]', false) then 'url is an absolute http(s) URL'
-    when not coalesce(events <> '{}' and events <@ '{completed,retried,failed,cancelled,rescued,waiting}', false) then 'events are some of completed, retried, failed, cancelled, rescued and waiting'
-    when kinds = '{}' then 'kinds is empty: leave it out for all of them'
-    when not coalesce(secret ~ '^whsec_([A-Za-z0-9+/]{4}){8,20}([A-Za-z0-9+/]{4}([A-Za-z0-9+/]{2}==)?|[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$', false)
-      then 'secret is whsec_ and 24 to 64 bytes in base64'
-  end
-  from jsonb_to_record(subscription) as s(name text, kinds text[], events text[], url text, secret text)
+  select coalesce(millrace.endpoint_problem(name, url, tenant, kinds, events, description),
+    millrace.secret_problem(secret, coalesce(signature, millrace.signature_of(secret), 'v1')),
+    case when grace_seconds is not null then millrace.grace_problem(grace_seconds) end)
+  from jsonb_to_record(subscription) as s(name text, url text, tenant text, kinds text[], events text[], description text, secret text,
+    signature text, grace_seconds float8)
 $$;
 
 create function millrace.queue_problem(queue jsonb) returns text language sql as $$

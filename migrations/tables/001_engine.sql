@@ -267,12 +267,3 @@ create table millrace.kind (
   target jsonb,
   source text not null
 );
-
-create table millrace.subscription (
-  name text primary key,
-  kinds text[], -- null: every kind
-  events text[] not null,
-  url text not null,
-  secret text not null,
-  source text not null
-);

@@ -24,23 +24,26 @@ create table millrace.endpoint_secret (
   created_at timestamptz not null default now(),
   expires_at timestamptz
 );
-create index endpoint_secret_endpoint on millrace.endpoint_secret (endpoint);
+create index endpoint_secret_endpoint on millrace.endpoint_secret (endpoint, id);
 
--- One row per attempt to deliver.
+-- One row per attempt to deliver. Pages go by (at, id).
 create table millrace.delivery (
-  id bigint generated always as identity primary key,
+  id bigint generated always as identity,
   at timestamptz not null default now(),
   job bigint not null,     -- the delivery's
   attempt int not null,
   endpoint text not null,
   message text not null,   -- webhook-id: the same for every attempt and redelivery
-  event text not null,     -- job.completed ...
+  event text not null,     -- job.completed ... webhook.test
+  about bigint,            -- the job that the event is about; null: none
   state "char" not null,   -- as in outcome_log
   status int,              -- null: no answer
   code text,               -- why there was none, or why it was not sent
-  latency_ms int,
+  latency_ms int,          -- null: it was not sent
   response text            -- how the answer began
 );
-create index delivery_endpoint on millrace.delivery (endpoint, id);
-create index delivery_job on millrace.delivery (job);
-create index delivery_at on millrace.delivery (at);
+create index delivery_at on millrace.delivery (at, id);
+create index delivery_endpoint on millrace.delivery (endpoint, at, id);
+create index delivery_state on millrace.delivery (endpoint, state, at, id);
+create index delivery_job on millrace.delivery (job, attempt);
+create index delivery_about on millrace.delivery (about) where about is not null;

@@ -5,9 +5,9 @@ import { describe, expect, test } from 'vitest'
 import {
   type DispatchRules,
   isFinalForFunctions,
-  isFinalForWebhooks,
   verdictOn,
   verdictOnFailure,
+  WEBHOOK_RULES,
 } from '../../core/dispatch/verdict.ts'
 
 const now = Date.parse('2026-01-01T00:00:00Z')
@@ -20,7 +20,7 @@ const sync: DispatchRules = {
   snoozes: true,
 }
 const callback: DispatchRules = { ...sync, mode: 'callback' }
-const webhook: DispatchRules = { ...sync, isFinal: isFinalForWebhooks, snoozes: false }
+const webhook: DispatchRules = { ...sync, ...WEBHOOK_RULES }
 
 const answer = (status: number, headers: Record<string, string> = {}, body = ''): Answer => ({
   status,
@@ -35,6 +35,7 @@ const json = { 'content-type': 'application/json' }
 function wordFor(answer: Answer, rules: DispatchRules): string {
   const verdict = verdictOn(answer, rules, now)
   if (verdict.do === 'park') return 'parked'
+  if (verdict.do === 'wait') return 'waits'
   const { outcome } = verdict
   return outcome.kind === 'failed' ? (outcome.retryable ? 'retried' : 'final') : outcome.kind
 }

@@ -91,13 +91,13 @@ test("numbers of the job's arguments arrive as they were, however large", async 
   const [fn, shop] = [await obedient(), await startWebhookEndpoint(secret)]
   await database.declare(
     [{ name: 'render', target: { url: fn.url, mode: 'sync' } }],
-    [{ name: 'say, "subscription": "x', url: shop.url, secret }],
+    [{ name: 'say, "endpoint": "x', url: shop.url, secret }],
   )
   await database.maintain({ listen: true })
-  await database.sql`select millrace.enqueue('render', '{"id": 12345678901234567890, "say": ", \\"subscription\\": \\"y"}')`
+  await database.sql`select millrace.enqueue('render', '{"id": 12345678901234567890, "say": ", \\"endpoint\\": \\"y"}')`
   const { body, event } = await shop.deliveries.first({})
   expect(body).toContain('12345678901234567890')
-  expect(event.data.args).toMatchObject({ say: ', "subscription": "y' })
+  expect(event.data.args).toMatchObject({ say: ', "endpoint": "y' })
 })
 
 describe('retries', () => {
@@ -157,7 +157,7 @@ describe('retries', () => {
     // Nothing tells that time has passed, so something else has to wake it.
     await database.enqueue('render', {}, { delay_seconds: 0.001 })
     const closed = await work.events.first({ type: 'closed', kind: 'millrace.webhook', state: 'failed' })
-    expect(closed).toMatchObject({ code: 'no_subscription' })
+    expect(closed).toMatchObject({ code: 'no_endpoint' })
   })
 })
 

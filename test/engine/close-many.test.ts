@@ -97,8 +97,8 @@ describe("in a caller's transaction", () => {
 
 describe('subscriptions', () => {
   const subscribe = (name: string, kinds: string[] | null, events: string[]) => database.sql`
-    insert into millrace.subscription (name, kinds, events, url, secret, source)
-    values (${name}, ${kinds === null ? null : `{${kinds}}`}::text::text[], ${`{${events}}`}::text::text[], 'https://a.example', 's', 'test')`
+    insert into millrace.endpoint (name, kinds, events, url)
+    values (${name}, ${kinds === null ? null : `{${kinds}}`}::text::text[], ${`{${events}}`}::text::text[], 'https://a.example')`
 
   it('get a delivery for each end they asked for, and only for ends', async () => {
     await subscribe('all', null, ['completed', 'failed'])
@@ -111,7 +111,7 @@ describe('subscriptions', () => {
       { ...ref(three), outcome: failed() },
     ])
     const deliveries = (await claimAll(database)).map(({ kind, queue, args }) => ({ kind, queue, ...JSON.parse(args) }))
-    expect(deliveries.map(({ subscription, event }) => [subscription, event.type, String(event.data.job_id)])).toEqual([
+    expect(deliveries.map(({ endpoint, event }) => [endpoint, event.type, String(event.data.job_id)])).toEqual([
       ['all', 'job.completed', one.id],
       ['all', 'job.failed', two.id],
       ['failures', 'job.failed', two.id],

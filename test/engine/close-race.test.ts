@@ -100,8 +100,7 @@ it('record one outcome for each attempt, tell everybody the same, and act upon i
       await Promise.all(clients.map(client => client`rollback`))
       await database.empty()
       await database.sql`
-        insert into millrace.subscription (name, events, url, secret, source)
-        values ('all', '{completed,failed}', 'https://a.example', 's', 'test')`
+        insert into millrace.endpoint (name, events, url) values ('all', '{completed,failed}', 'https://a.example')`
       await enqueue(database.sql, ATTEMPTS)
       const attempts = await claimAll(database)
       const closers = clients.map((client, n) => closer(client, plan[n] ?? [], attempts))

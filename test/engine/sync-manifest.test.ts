@@ -60,7 +60,7 @@ describe('a manifest', () => {
     await sync(kinds('c'), 'billing')
     expect(await sync(kinds('b'))).toMatchObject({ removed: ['a', 'hook'] })
     expect(await declared()).toEqual(['b', 'c'])
-    expect(await database.sql`select from millrace.subscription`).toHaveLength(0)
+    expect(await database.sql`select from millrace.endpoint`).toHaveLength(0)
     expect(await sync({}, 'billing')).toMatchObject({ removed: ['c'] })
   })
 })

@@ -10,7 +10,7 @@ import { useDatabase } from './database.ts'
 const TABLES = [
   ...['job_log', 'claim_log', 'outcome_log', 'park_log', 'deferred', 'attempt_state', 'lane', 'runtime', 'sweep'],
   ...['limit_log', 'withdrawn', 'carried', 'archive', 'leader', 'queue', 'lane_head', 'rate_bucket', 'unique_lock'],
-  ...['dead_letter', 'schedule', 'batch', 'manifest', 'kind', 'subscription', 'wait', 'kept_event'],
+  ...['dead_letter', 'schedule', 'batch', 'manifest', 'kind', 'endpoint', 'delivery', 'wait', 'kept_event'],
   ...['follow_up', 'follow_up_problem'],
 ]
 
