@@ -14,7 +14,10 @@ interface Subscribed {
   readonly kinds?: readonly (Kind | string)[]
 }
 
-/** Enqueues a job for each event, as a kind's `followUps` do. */
+/**
+ * Enqueues a job for each event, as a kind's `followUps` do. Without `kinds` it leaves out jobs that are follow-ups themselves,
+ * or it would go on for ever.
+ */
 export interface FollowUpSubscription extends Subscribed, FollowUpJob {
   readonly events: readonly JobEvent[]
 }
