@@ -80,12 +80,18 @@ export async function migrationScript(
   return ['begin;', preamble(schema), expectState(state, schema), ...body, 'commit;', ''].join('\n\n')
 }
 
+/** Waits for whoever migrates the schema or changes who may use it, until the transaction ends. */
+export const lockSchema = (schema: string): string =>
+  `select pg_advisory_xact_lock(hashtextextended('millrace.migrate ' || ${literal(schema)}, 0));`
+
+const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
+
 /**
  * Nothing is found by accident: our files qualify every name. The lock serialises runs on one schema. Whoever migrates, all of it
  * belongs to one owner, with whose rights the functions run.
  */
 const preamble = (schema: string): string => `set local search_path = pg_catalog;
-select pg_advisory_xact_lock(hashtextextended('millrace.migrate ${schema}', 0));
+${lockSchema(schema)}
 do $$
 declare
   owner name := pg_get_userbyid(coalesce(

@@ -22,21 +22,36 @@ export function revokeRole(schema: string, user: string, left: readonly Role[]):
   ]
 }
 
-/** Who has a role by {@link grantRole}; those who are members of such a one have it too. */
-export interface RoleHolder {
+/** A role of the database for a role of the engine, that users are made members of. */
+export const createRole = (name: string): string => `create role ${quoteIdentifier(name)} nologin;`
+
+export interface RoleHolders {
   readonly role: Role
-  readonly holder: string
+  /** Who has it by {@link grantRole}; members of these have it too. By name. */
+  readonly holders: readonly string[]
 }
 
-/** By role and name. */
-export async function roleHolders(sql: Sql, schema: string): Promise<RoleHolder[]> {
-  const rows = await sql.query<{ marker: string; holder: string }>(
-    `select p.proname as marker, pg_get_userbyid(acl.grantee) as holder
-     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace, aclexplode(p.proacl) acl
-     where n.nspname = $1 and acl.grantee not in (0, p.proowner) order by holder`,
+export interface Rights {
+  /** With whose rights the functions run. */
+  readonly owner: { readonly name: string; readonly superuser: boolean }
+  readonly roles: readonly RoleHolders[]
+}
+
+/** Who may do what in a schema; undefined where there is none, or one that knows no roles. */
+export async function rightsIn(sql: Sql, schema: string): Promise<Rights | undefined> {
+  const rows = await sql.query<{ marker: string; owner: string; superuser: boolean; holder: string | null }>(
+    `select p.proname as marker, o.rolname as owner, o.rolsuper as superuser, pg_get_userbyid(acl.grantee) as holder
+     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+     join pg_catalog.pg_roles o on o.oid = p.proowner
+     left join lateral aclexplode(p.proacl) acl on acl.grantee not in (0, p.proowner)
+     where n.nspname = $1::text and p.proname like 'role\\_%' order by holder`,
     [schema],
   )
-  return roleNames.flatMap(role =>
-    rows.filter(({ marker }) => marker === markerOf(role)).map(({ holder }) => ({ role, holder })),
-  )
+  const [first] = rows
+  if (!first) return undefined
+  const holdersOf = (role: Role) => rows.filter(({ marker }) => marker === markerOf(role)).flatMap(r => r.holder ?? [])
+  return {
+    owner: { name: first.owner, superuser: first.superuser },
+    roles: roleNames.map(role => ({ role, holders: holdersOf(role) })),
+  }
 }

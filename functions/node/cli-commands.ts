@@ -8,6 +8,7 @@ type Entry = Command | Group
 /** Loaded when they are needed: most of a short command's time would go into what it does not use. */
 const LOAD: Readonly<Record<string, () => Promise<Entry>>> = {
   migrate: async () => (await import('./cli-migrate.ts')).migrateCommand,
+  roles: async () => (await import('./cli-roles.ts')).rolesGroup,
   pg: async () => (await import('./cli-pg.ts')).pgCommand,
   keys: async () => (await import('./cli-keys.ts')).keysGroup,
   callbacks: async () => (await import('./cli-callbacks.ts')).callbacksCommand,

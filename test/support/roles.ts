@@ -14,6 +14,7 @@ export interface RoleDatabase {
   readonly schema: string
   /** As a superuser. */
   readonly sql: postgres.Sql
+  readonly superuserUrl: string
   readonly name: string
   /** What the user is called, and where it connects to. */
   user(login: Login): string
@@ -61,6 +62,9 @@ export function useRoles(schema = 'millrace'): RoleDatabase {
     schema,
     get sql() {
       return database.sql
+    },
+    get superuserUrl() {
+      return database.url
     },
     get name() {
       return database.name
