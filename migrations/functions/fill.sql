@@ -21,6 +21,10 @@ begin
   return found;
 end $$;
 
+create function millrace.has_path(template jsonb) returns boolean language sql immutable as $$
+  select jsonb_path_exists(template, 'strict $.** ? (exists (@."$path"))')
+$$;
+
 -- What is wrong with a template; null: nothing.
 create function millrace.template_problem(template jsonb) returns text language sql stable as $$
   select case

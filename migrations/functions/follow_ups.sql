@@ -112,7 +112,9 @@ create function millrace.follow_up_declaration_problem(follow_up jsonb) returns 
     when f.job -> 'metadata' ? 'follows' then 'metadata.follows is set by each event'
     else coalesce(
       (select millrace.job_problem(kind => j.kind, args => f.job -> 'args', queue => j.queue, priority => j.priority, run_at => null,
-        delay => make_interval(secs => j.delay_seconds), max_attempts => j.max_attempts, tags => null, metadata => null,
+        delay => make_interval(secs => j.delay_seconds), max_attempts => j.max_attempts,
+        tags => case when jsonb_typeof(f.job -> 'tags') = 'array' and not millrace.has_path(f.job -> 'tags') then array(select jsonb_array_elements_text(f.job -> 'tags')) end,
+        metadata => case when not millrace.has_path(f.job -> 'metadata') then nullif(f.job -> 'metadata', 'null') end,
         ordering_key => null, rate_key => null, payload_limit => (select value from millrace.setting where name = 'payload_limit_bytes'))
        from jsonb_to_record(f.job) as j(kind text, queue text, priority int, delay_seconds float8, max_attempts int)),
       millrace.template_problem(f.job))
