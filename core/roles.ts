@@ -2,19 +2,10 @@
 
 /** Looks at everything and changes nothing: dashboards. */
 const READER = [
-  ...['dead_letter_depth', 'dead_letter_detail', 'get_batch', 'is_restored', 'job', 'job_counts', 'job_detail'],
-  ...[
-    'job_state',
-    'kind_stats',
-    'kinds',
-    'list_batches',
-    'list_dead_letters',
-    'list_follow_up_problems',
-    'list_jobs',
-    'list_leaders',
-  ],
-  ...['list_runtimes', 'list_schedules', 'migrations', 'preview_batch', 'queue_stats'],
-  ...['get_endpoint', 'list_deliveries', 'list_endpoints'],
+  ...['dead_letter_depth', 'dead_letter_detail', 'get_batch', 'get_endpoint', 'is_restored', 'job', 'job_counts'],
+  ...['job_detail', 'job_state', 'kind_stats', 'kinds', 'list_batches', 'list_dead_letters', 'list_deliveries'],
+  ...['list_endpoints', 'list_follow_up_problems', 'list_jobs', 'list_leaders', 'list_runtimes', 'list_schedules'],
+  ...['migrations', 'preview_batch', 'queue_stats'],
 ] as const
 
 /** Applications: they enqueue, cancel and look up single jobs, and tell them of events. */
@@ -27,42 +18,20 @@ const INGRESS = ['close', 'heartbeat', 'send_event', 'wait'] as const
 
 /** `millrace maintain` and `millrace tick`, whatever part of the work they do. */
 const MAINTENANCE = [
-  ...[
-    'batch_step',
-    'claim',
-    'close',
-    'deliver',
-    'delivery_routes',
-    'due_schedules',
-    'expire',
-    'fail_schedule',
-    'fire_schedule',
-    'kinds',
-    'lead',
-  ],
-  ...['limited_until', 'open_batches', 'park', 'promote', 'prune', 'pulse', 'quiet', 'require_leader', 'rescue'],
-  ...[
-    'resign',
-    'rotate',
-    'runtime_beat',
-    'runtime_sleep',
-    'runtime_start',
-    'runtime_stop',
-    'sleep_horizon',
-    'survey',
-    'wait',
-  ],
+  ...['batch_step', 'claim', 'close', 'deliver', 'delivery_routes', 'due_schedules', 'expire', 'fail_schedule'],
+  ...['fire_schedule', 'kinds', 'lead', 'limited_until', 'open_batches', 'park', 'promote', 'prune', 'pulse', 'quiet'],
+  ...['require_leader', 'rescue', 'resign', 'rotate', 'runtime_beat', 'runtime_sleep', 'runtime_start', 'runtime_stop'],
+  ...['sleep_horizon', 'survey'],
 ] as const
 
 /** Operators, the admin API and the commands: all that applications and readers may, and to change what others enqueued. */
 const OPERATOR = [
   ...READER,
   ...ENQUEUER,
-  ...['batch_step', 'cancel_batch', 'drain_queue', 'move', 'open_batches', 'pause_queue', 'pause_schedule'],
-  ...['purge_batches', 'purge_dead_letters', 'resume_queue', 'resume_schedule', 'retry', 'retry_dead_letters'],
-  ...['submit_batch', 'trigger_schedule'],
-  ...['endpoint_create', 'endpoint_delete', 'endpoint_disable', 'endpoint_enable', 'endpoint_rotate', 'endpoint_test'],
-  ...['endpoint_update', 'redeliver', 'redeliver_many'],
+  ...['batch_step', 'cancel_batch', 'drain_queue', 'endpoint_create', 'endpoint_delete', 'endpoint_disable'],
+  ...['endpoint_enable', 'endpoint_rotate', 'endpoint_test', 'endpoint_update', 'move', 'open_batches', 'pause_queue'],
+  ...['pause_schedule', 'purge_batches', 'purge_dead_letters', 'redeliver', 'redeliver_many', 'resume_queue'],
+  ...['resume_schedule', 'retry', 'retry_dead_letters', 'submit_batch', 'trigger_schedule'],
 ] as const
 
 /** Deployments: they declare where jobs are sent, which is more than any of the others may. */
