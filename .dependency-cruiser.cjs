@@ -2,7 +2,7 @@
 
 /** Shapes, errors, checks and small tools; they know each other only. */
 const VALUES =
-  '^core/(args|database-errors|declaration|errors|event-name|follow-up|follow-up-declaration|grouping|json|json-text|kind|kind-options|loopback|rate-limit|read-body|retry-after|signal|subscription|wire)\\.ts$'
+  '^core/(args|database-errors|declaration|errors|event-name|follow-up|follow-up-declaration|grouping|json|json-text|kind|kind-options|loopback|rate-limit|read-body|retry-after|signal|subscription|target-auth|wire)\\.ts$'
 /** What the core asks of the world, and the wire protocol's keys and signatures. */
 const PORTS = '^core/((drivers|engine|sql)\\.ts$|dispatch/(transport|events)\\.ts$|function/port\\.ts$|protocol/)'
 /** What a role consists of at its top. */
@@ -12,7 +12,8 @@ const ENTRIES = '^core/(index|admin|api|callbacks|function|maintenance|protocol)
 const OUTSIDE_OF_CORE = '^(functions|infra|migrations|examples|bench|chaos|test)/'
 
 /** What the core may use from npm; no driver, no HTTP client or server of a platform, no cloud SDK. */
-const PORTABLE_PACKAGES = '^node_modules/(hono|@noble/hashes|@standard-schema/spec|croner|ipaddr\\.js|@marcbachmann/cel-js)/'
+const PORTABLE_PACKAGES =
+  '^node_modules/(hono|@noble/hashes|@standard-schema/spec|croner|ipaddr\\.js|@marcbachmann/cel-js)/'
 const NPM = ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-bundled', 'npm-no-pkg', 'npm-unknown']
 
 const rule = (name, comment, from, to) => ({ name, severity: 'error', comment, from, to })
@@ -74,9 +75,9 @@ module.exports = {
     ),
     rule(
       'platforms-stand-alone',
-      '',
+      'What dispatches identify themselves by runs on Web APIs alone, on any of them.',
       { path: '^functions/([^/]+)/' },
-      { path: '^functions/', pathNot: '^functions/$1/' },
+      { path: '^functions/', pathNot: '^functions/($1|identity)/' },
     ),
     rule('functions-only-wire', '', { path: '^functions/' }, { path: '^(infra|examples|bench|chaos)/' }),
     rule(

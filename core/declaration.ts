@@ -41,11 +41,38 @@ function checkTarget(where: string, target: HttpTarget): void {
   checkInteger(where, 'concurrency', target.concurrency, 1, 10_000)
   if (!['boolean', 'undefined'].includes(typeof target.compatible)) refuse(where, 'compatible is true or false')
   if (target.statuses) checkStatuses(where, target.statuses)
-  try {
-    new Headers({ ...target.headers })
-  } catch (error) {
-    refuse(where, `headers: ${(error as Error).message}`)
+  checkHeaders(where, target.headers ?? {})
+  if (target.auth) checkAuth(where, target)
+}
+
+const isName = (pattern: RegExp, value: unknown): boolean => typeof value === 'string' && pattern.test(value)
+
+const SECRET_NAME = /^[A-Za-z][A-Za-z0-9_]{0,99}$/
+
+function checkHeaders(where: string, headers: NonNullable<HttpTarget['headers']>): void {
+  for (const [name, value] of Object.entries(headers)) {
+    if (typeof value !== 'string' && !isName(SECRET_NAME, value?.secret))
+      refuse(where, `headers: ${name} is a text, or a secret whose name has 1 to 100 letters, digits and underscores`)
+    try {
+      new Headers([[name, typeof value === 'string' ? value : '']])
+    } catch (error) {
+      refuse(where, `headers: ${(error as Error).message}`)
+    }
   }
+}
+
+const AWS_NAME = /^[a-z0-9-]{1,50}$/
+
+function checkAuth(where: string, { auth, headers = {} }: HttpTarget): void {
+  if (Object.keys(headers).some(name => name.toLowerCase() === 'authorization'))
+    refuse(where, 'auth: the header authorization is declared already')
+  if (auth?.type === 'oidc') {
+    const { audience = 'origin' } = auth
+    if (typeof audience !== 'string' || audience === '' || audience.length > 2_000)
+      refuse(where, 'auth: audience has 1 to 2000 characters')
+  } else if (auth?.type !== 'aws_sigv4') refuse(where, 'auth: type is "oidc" or "aws_sigv4"')
+  else if (!isName(AWS_NAME, auth.region) || !isName(AWS_NAME, auth.service ?? 'lambda'))
+    refuse(where, 'auth: region and service are names of AWS, such as "eu-west-1" and "lambda"')
 }
 
 function checkStatuses(where: string, { retry = [], final = [] }: NonNullable<HttpTarget['statuses']>): void {

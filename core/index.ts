@@ -49,6 +49,7 @@ export {
 export type { Sql, SqlValue } from './sql.ts'
 export type { JobView } from './sql-engine.ts'
 export type { FollowUpSubscription, Subscription, WebhookSubscription } from './subscription.ts'
+export { type SecretReference, secret, type TargetAuth } from './target-auth.ts'
 export type { Spacing, UniqueBy, UniqueOptions, UniqueSettings } from './unique.ts'
 export { type UniqueKeyParts, uniqueKey } from './unique-key.ts'
 export { type FinishedJob, type GetJobOptions, getJob, type WaitOptions, waitFor } from './wait-for.ts'

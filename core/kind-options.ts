@@ -1,6 +1,7 @@
 // What a kind's declaration may say besides its name and its arguments: retry policy, target, defaults, what follows.
 
 import type { FollowUp } from './follow-up.ts'
+import type { SecretReference, TargetAuth } from './target-auth.ts'
 
 /** How long to wait after failed attempt `n`, always capped at `capSeconds` (24 h). Seconds throughout. */
 export type RetryPolicy =
@@ -39,8 +40,10 @@ export interface HttpTarget {
    * it off. Without it there is none that could leak; functions of this SDK do not need it.
    */
   readonly compatible?: boolean
-  /** Sent with every dispatch. */
-  readonly headers?: Readonly<Record<string, string>>
+  /** Sent with every dispatch. Of `secret('NAME')` only the name is on record. */
+  readonly headers?: Readonly<Record<string, string | SecretReference>>
+  /** What the function's platform asks of its callers; needs credentials where jobs are sent from. */
+  readonly auth?: TargetAuth
   /**
    * Statuses (300 to 599) that mean something else than usual (408, 425, 429 and 5xx are retried, other 4xx final). What
    * stands under `retry` is a failed attempt, also where 429 and 503 would put the job back.

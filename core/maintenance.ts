@@ -1,5 +1,6 @@
 // Public entry `millrace/maintenance`: the role that dispatches, promotes, rescues and leads, long-running or a slice at a time.
 
+export type { AwsScope, AwsSigner, Credentials, IdentityTokens } from './dispatch/authorize.ts'
 export type { MaintenanceEvent } from './dispatch/events.ts'
 export { type FetchTransportOptions, fetchTransport } from './dispatch/fetch-transport.ts'
 export type { AllowedTargets } from './dispatch/target-guard.ts'

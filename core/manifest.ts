@@ -138,6 +138,7 @@ const targetRow = (target: HttpTarget): object => ({
   concurrency: target.concurrency,
   compatible: target.compatible,
   headers: target.headers,
+  auth: target.auth,
   statuses: target.statuses,
 })
 

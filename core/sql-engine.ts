@@ -18,6 +18,7 @@ import type {
 } from './engine.ts'
 import type { Json } from './json.ts'
 import { arrayLiteral, quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
+import type { SecretReference, TargetAuth } from './target-auth.ts'
 import type { JobState, WaitRules } from './wire.ts'
 
 /** A job as `claim` hands it out. Texts of JSON stay texts: a dispatcher only passes them on. */
@@ -47,7 +48,8 @@ export interface TargetRow {
   readonly callback_timeout_seconds?: number
   readonly concurrency?: number
   readonly compatible?: boolean
-  readonly headers?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string | SecretReference>>
+  readonly auth?: TargetAuth
   readonly statuses?: { readonly retry?: readonly number[]; readonly final?: readonly number[] }
 }
 

@@ -9,6 +9,7 @@ import { deriveSealingKeyring } from '../protocol/sealing.ts'
 import { Signal } from '../signal.ts'
 import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
 import type { WaitRequest } from '../waits/register.ts'
+import { authorized, type Credentials } from './authorize.ts'
 import { Closer } from './closer.ts'
 import { type Delivery, deliveryOf, deliveryParts, excerptOf, reportOn, WEBHOOK_KIND } from './delivery.ts'
 import { type Endpoint, Endpoints } from './endpoints.ts'
@@ -25,6 +26,8 @@ export interface DispatcherOptions {
   readonly engine: SqlEngine
   readonly transport: Transport
   readonly sender: Sender
+  /** What targets may ask for. */
+  readonly credentials?: Credentials | undefined
   readonly idle: Idle
   readonly onEvent: OnEvent
   /** Called before the first claim after one that failed: from then on `runtime()` must answer another id. */
@@ -231,10 +234,12 @@ export class Dispatcher {
   }
 
   async #send(job: ClaimedJob, route: Route): Promise<Verdict> {
-    const { transport, sender, onEvent } = this.#options
+    const { transport, sender, credentials = {}, onEvent } = this.#options
     const { kind, id, attempt } = job
     try {
-      const request = requestFor(job, route, sender, Date.now(), this.#abort.signal)
+      const build = () => requestFor(job, route, sender, Date.now(), this.#abort.signal)
+      const { authorization } = route
+      const request = authorization === undefined ? build() : await authorized(build, authorization, credentials)
       onEvent({ type: 'dispatched', job: id, kind, attempt })
       return verdictOn(await transport.post(request), route, Date.now())
     } catch (error) {

@@ -1,7 +1,9 @@
 // Where a job goes: its kind's target or, for a webhook delivery, its endpoint, parsed once and kept.
 
 import type { ClaimedJob, KindRow, SqlEngine, TargetRow } from '../sql-engine.ts'
+import type { SecretReference } from '../target-auth.ts'
 import { CALLBACK_TIMEOUT_SECONDS } from '../wire.ts'
+import type { Authorization } from './authorize.ts'
 import type { Endpoint } from './endpoints.ts'
 import { type DispatchRules, isFinalForFunctions, WEBHOOK_RULES } from './verdict.ts'
 
@@ -13,6 +15,8 @@ export interface Route extends DispatchRules {
   /** Whether Awa's bearer header is sent, where the deployment sends it: true. */
   readonly compatible?: boolean | undefined
   readonly headers: Readonly<Record<string, string>>
+  /** Set where something has to be asked for before a request can be built. */
+  readonly authorization?: Authorization | undefined
   /** Of webhook endpoints: all of them sign. */
   readonly secrets?: readonly string[]
 }
@@ -118,8 +122,7 @@ export class Routes {
       ambiguitySeconds: this.#ambiguitySeconds,
       concurrency: limits.get(origin) ?? DEFAULTS.concurrency,
       compatible: target.compatible,
-      // In lower case, or one of ours might be sent twice, in two spellings.
-      headers: Object.fromEntries(Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), value])),
+      ...headersOf(headers ?? {}, target, origin),
       isFinal: isFinalForFunctions,
       statuses: statusesOf(target),
       snoozes: true,
@@ -129,6 +132,22 @@ export class Routes {
 }
 
 const entry = (name: string, route: Route | undefined | null): [string, Route][] => (route ? [[name, route]] : [])
+
+/** In lower case, or one of ours might be sent twice, in two spellings. */
+function headersOf(
+  declared: Readonly<Record<string, string | SecretReference>>,
+  { auth }: TargetRow,
+  origin: string,
+): Pick<Route, 'headers' | 'authorization'> {
+  const headers: Record<string, string> = {}
+  const secrets: Record<string, string> = {}
+  for (const [name, value] of Object.entries(declared)) {
+    if (typeof value === 'string') headers[name.toLowerCase()] = value
+    else secrets[name.toLowerCase()] = String(value?.secret)
+  }
+  const isPlain = auth === undefined && Object.keys(secrets).length === 0
+  return isPlain ? { headers } : { headers, authorization: { secrets, auth, origin } }
+}
 
 function statusesOf({ statuses }: TargetRow): Map<number, 'retry' | 'final'> {
   const means = (meaning: 'retry' | 'final') =>

@@ -100,6 +100,7 @@ export class Maintenance {
       engine,
       transport: options.transport,
       sender: senderOf(options),
+      credentials: options,
       idle: this.#idle,
       onEvent: this.#onEvent,
       renewRuntime: () => this.#renew(),

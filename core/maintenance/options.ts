@@ -1,5 +1,6 @@
 // What a maintenance process is given, and which parts of the role it plays.
 
+import type { Credentials } from '../dispatch/authorize.ts'
 import type { DispatcherOptions } from '../dispatch/dispatcher.ts'
 import type { MaintenanceEvent } from '../dispatch/events.ts'
 import type { Transport } from '../dispatch/transport.ts'
@@ -8,7 +9,7 @@ import { type Keyring, parseKeyring } from '../protocol/keyring.ts'
 import type { Listener, Sql } from '../sql.ts'
 
 /** How jobs are sent. */
-export interface SendingOptions {
+export interface SendingOptions extends Credentials {
   readonly sql: Sql
   readonly transport: Transport
   /** The root keyring, or its text `kid:hex…`. */

@@ -182,6 +182,7 @@ class Slice {
       engine: this.#engine,
       transport,
       sender: senderOf(this.#options),
+      credentials: this.#options,
       idle: new Idle(this.#engine, this.#onEvent),
       onEvent: this.#onEvent,
       renewRuntime: () => this.#presence.renew(),

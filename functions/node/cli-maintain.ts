@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import type { MaintenanceEvent } from '../../core/dispatch/events.ts'
 import { Maintenance } from '../../core/maintenance.ts'
 import { databaseUrl, defineCommand, integer, UsageError } from './cli-command.ts'
+import { credentialsOf } from './cli-credentials.ts'
 import { keysText } from './cli-keys-option.ts'
 import { sendingOptions, sendingTransport, sendingValues } from './cli-sending.ts'
 import { postgresSql } from './postgres-sql.ts'
@@ -29,7 +30,7 @@ it polls instead of being notified. With --no-dispatch it needs no keys.`,
     if (noDispatch && onlyDispatch) throw new UsageError('--no-dispatch and --only-dispatch leave nothing to do')
     const keyring = noDispatch ? undefined : keysText(values)
     const sending = sendingValues(values)
-    const transport = sendingTransport(values)
+    const [transport, credentials] = [sendingTransport(values), await credentialsOf(values)]
     const drainSeconds = integer('drain-timeout', values['drain-timeout'], 0, 86_400) ?? 25
     const sql = postgresSql(databaseUrl(values), {
       max: 4,
@@ -39,6 +40,7 @@ it polls instead of being notified. With --no-dispatch it needs no keys.`,
     })
     const maintenance = new Maintenance({
       ...sending,
+      ...credentials,
       sql,
       listener: values['no-listen'] ? undefined : sql,
       transport,

@@ -3,6 +3,7 @@
 import { MillraceError } from '../../core/errors.ts'
 import type { SendingOptions } from '../../core/maintenance/options.ts'
 import { databaseOption, integer, type Options, schemaOption, UsageError, type ValuesOf } from './cli-command.ts'
+import { credentialsOptions } from './cli-credentials.ts'
 import { keysOption } from './cli-keys-option.ts'
 import { type UndiciTransport, undiciTransport } from './undici-transport.ts'
 
@@ -18,6 +19,7 @@ export const sendingOptions = {
   'callback-prefix': { type: 'string', value: 'PATH', help: 'its path (default: /api/callbacks)' },
   'in-hand': { type: 'string', value: 'N', help: 'jobs claimed and not yet settled at most (default: 1000)' },
   batch: { type: 'string', value: 'N', help: 'jobs per claim at most (default: 500)' },
+  ...credentialsOptions,
   'allow-targets': {
     type: 'string',
     value: 'LIST',

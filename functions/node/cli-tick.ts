@@ -3,6 +3,7 @@
 import { hostname } from 'node:os'
 import { type TickSummary, tick } from '../../core/maintenance.ts'
 import { databaseUrl, defineCommand, integer } from './cli-command.ts'
+import { credentialsOf } from './cli-credentials.ts'
 import { keysText } from './cli-keys-option.ts'
 import { sendingOptions, sendingTransport, sendingValues } from './cli-sending.ts'
 import { postgresSql } from './postgres-sql.ts'
@@ -20,7 +21,8 @@ maintenance processes may run at once. Behind a pooler in transaction mode use -
   },
   async run({ values, result, progress }) {
     const budget = integer('budget', values.budget, 1, 86_400) ?? 20
-    const [keyring, sending, transport] = [keysText(values), sendingValues(values), sendingTransport(values)]
+    const [keyring, sending] = [keysText(values), sendingValues(values)]
+    const [transport, credentials] = [sendingTransport(values), await credentialsOf(values)]
     const sql = postgresSql(databaseUrl(values), {
       max: 4,
       prepare: !values['no-prepare'],
@@ -29,6 +31,7 @@ maintenance processes may run at once. Behind a pooler in transaction mode use -
     try {
       const summary = await tick({
         ...sending,
+        ...credentials,
         sql,
         transport,
         keyring,

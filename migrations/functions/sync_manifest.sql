@@ -208,6 +208,26 @@ create function millrace.target_problem(retry jsonb, target jsonb) returns text 
     when not coalesce(target ->> 'url' ~* '^https?://[^/]', false) then 'target is an object with an absolute http(s) url'
     when target ->> 'mode' not in ('sync', 'callback') then 'mode is sync or callback'
     when jsonb_typeof(target -> 'compatible') not in ('boolean', 'null') then 'compatible is true or false'
+    else millrace.target_auth_problem(target -> 'headers', target -> 'auth')
+  end
+$$;
+
+create function millrace.target_auth_problem(headers jsonb, auth jsonb) returns text language sql as $$
+  select case
+    when jsonb_typeof(headers) not in ('object', 'null') then 'headers are an object'
+    when exists (
+      select from jsonb_each(case jsonb_typeof(headers) when 'object' then headers end) h
+      where jsonb_typeof(h.value) <> 'string' and not coalesce(h.value ->> 'secret' ~ '^[A-Za-z][A-Za-z0-9_]{0,99}$', false)
+    ) then 'headers are texts, or secrets whose names have 1 to 100 letters, digits and underscores'
+    when coalesce(auth, 'null') = 'null' then null
+    when exists (
+      select from jsonb_object_keys(case jsonb_typeof(headers) when 'object' then headers end) h where lower(h) = 'authorization'
+    ) then 'auth: the header authorization is declared already'
+    when auth ->> 'type' = 'oidc' then
+      case when not coalesce(length(auth ->> 'audience'), 1) between 1 and 2000 then 'auth: audience has 1 to 2000 characters' end
+    when auth ->> 'type' is distinct from 'aws_sigv4' then 'auth: type is oidc or aws_sigv4'
+    when not coalesce(auth ->> 'region' ~ '^[a-z0-9-]{1,50}$', false) or not coalesce(auth ->> 'service', 'lambda') ~ '^[a-z0-9-]{1,50}$'
+      then 'auth: region and service are names of AWS, such as eu-west-1 and lambda'
   end
 $$;
 
