@@ -46,6 +46,7 @@ export {
   type ScheduleDeclaration,
   type ScheduleOptions,
 } from './schedule-declaration.ts'
+export { type EventAnswer, type SendEventOptions, sendEvent } from './send-event.ts'
 export type { Sql, SqlValue } from './sql.ts'
 export type { JobView } from './sql-engine.ts'
 export type { FollowUpSubscription, Subscription, WebhookSubscription } from './subscription.ts'
@@ -53,4 +54,4 @@ export { type SecretReference, secret, type TargetAuth } from './target-auth.ts'
 export type { Spacing, UniqueBy, UniqueOptions, UniqueSettings } from './unique.ts'
 export { type UniqueKeyParts, uniqueKey } from './unique-key.ts'
 export { type FinishedJob, type GetJobOptions, getJob, type WaitOptions, waitFor } from './wait-for.ts'
-export type { JobState } from './wire.ts'
+export type { EventAction, JobState } from './wire.ts'
