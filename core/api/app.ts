@@ -7,6 +7,7 @@ import { quoteIdentifier } from '../sql.ts'
 import { batchRoutes } from './batches.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { enqueueRoute } from './enqueue.ts'
+import { followUpRoutes } from './follow-ups.ts'
 import { idempotencyKeyOf, inputOf } from './input.ts'
 import { jobRoutes } from './jobs.ts'
 import { type ApiKey, parseApiKeys, presentedKey } from './keys.ts'
@@ -49,6 +50,7 @@ export const apiRoutes: readonly Route[] = [
   enqueueRoute,
   ...jobRoutes,
   ...deadLetterRoutes,
+  ...followUpRoutes,
   ...queueRoutes,
   ...scheduleRoutes,
   ...batchRoutes,

@@ -4,6 +4,7 @@ import type { JobDetail, Moved, Retried } from '../admin/jobs.ts'
 import { createClient } from '../client.ts'
 import { MillraceError } from '../errors.ts'
 import { waitFor } from '../wait-for.ts'
+import { jobFollowUpProblem } from './follow-ups.ts'
 import { notFound, Problem } from './problem.ts'
 import { type Call, route } from './route.ts'
 import {
@@ -76,12 +77,7 @@ const attempt = named(
   }),
 )
 
-const followUpProblem = named(
-  'FollowUpProblem',
-  object({ at: time, follow_up: string(), event: string(), attempt: integer(), code: string(), message: string() }),
-)
-
-const job = named('Job', object({ ...whole, attempts: list(attempt), follow_up_problems: list(followUpProblem) }))
+const job = named('Job', object({ ...whole, attempts: list(attempt), follow_up_problems: list(jobFollowUpProblem) }))
 
 const retried = named(
   'Retried',

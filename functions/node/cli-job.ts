@@ -1,5 +1,7 @@
 // `millrace job`: lists jobs, shows one, and what cli-job-change.ts and cli-job-enqueue.ts do to them.
 
+import type { PageOptions } from '../../core/admin/calls.ts'
+import type { FollowUpProblem } from '../../core/admin/follow-ups.ts'
 import type { AttemptView, JobDetail } from '../../core/admin/jobs.ts'
 import { adminCommand, ids, none, one } from './cli-admin.ts'
 import { Failure, type Group } from './cli-command.ts'
@@ -36,10 +38,28 @@ const showCommand = adminCommand({
   },
 })
 
+const problemsCommand = adminCommand({
+  name: 'job problems',
+  operands: '',
+  summary: 'Lists what should have followed a job but could not be enqueued, latest first.',
+  options: {
+    job: { type: 'string', value: 'ID', help: 'of this job' },
+    'follow-up': { type: 'string', value: 'NAME', help: 'of this follow-up' },
+    ...pageOptions,
+  },
+  async run({ positionals, admin, ...run }) {
+    none(positionals)
+    const { job, 'follow-up': followUp } = run.values
+    const filter = { job: job === undefined ? undefined : ids([job])[0], followUp }
+    const ask = (page: PageOptions) => admin.followUps.problems(filter, page)
+    await printList(run, { ask, columns: problemColumns, none: 'Everything could follow' })
+  },
+})
+
 export const jobGroup: Group = {
   name: 'job',
   summary: 'Lists, shows, enqueues, retries and cancels jobs.',
-  commands: [listCommand, showCommand, enqueueCommand, waitCommand, retryCommand, cancelCommand],
+  commands: [listCommand, showCommand, problemsCommand, enqueueCommand, waitCommand, retryCommand, cancelCommand],
 }
 
 const attemptColumns: readonly Column<AttemptView>[] = [
@@ -50,6 +70,15 @@ const attemptColumns: readonly Column<AttemptView>[] = [
   { title: 'ENDED', of: attempt => moment(attempt.finished_at) },
   { title: 'RUNTIME', of: ({ runtime }) => runtime, right: true },
   { title: 'ERROR', of: ({ error }) => errorText(error), shrinks: true },
+]
+
+const problemColumns: readonly Column<FollowUpProblem>[] = [
+  { title: 'JOB', of: ({ job }) => job, right: true },
+  { title: 'ATTEMPT', of: ({ attempt }) => attempt, right: true },
+  { title: 'EVENT', of: ({ event }) => event },
+  { title: 'FOLLOW-UP', of: problem => problem.follow_up, shrinks: true },
+  { title: 'AT', of: ({ at }) => moment(at) },
+  { title: 'ERROR', of: problem => errorText(problem), shrinks: true },
 ]
 
 function describe(job: JobDetail): string {

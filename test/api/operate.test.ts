@@ -1,6 +1,6 @@
 // The rest of the admin API: dead letters, queues, kinds, stats, schedules, batches, runtimes.
 
-import { defineKind, defineManifest, defineQueue, defineSchedule, syncManifest } from 'millrace'
+import { defineKind, defineManifest, defineQueue, defineSchedule, from, syncManifest } from 'millrace'
 import * as v from 'valibot'
 import { describe, expect, it } from 'vitest'
 import { toSql } from '../../core/drivers.ts'
@@ -246,6 +246,19 @@ it('shows a job in whatever state as the document says', async () => {
   for (const { id } of items) await get(`/api/jobs/${id}`)
   expect((await get('/api/jobs')).items).toHaveLength(10)
   expect(await get(`/api/jobs/${parked.id}`)).toMatchObject({ progress: { percent: 50 }, state: 'waiting_external' })
+})
+
+it('tells of follow-ups that could not be enqueued', async () => {
+  const kind = {
+    name: 'resize',
+    args: v.any(),
+    followUps: [{ on: ['failed'], enqueue: 'mail', args: from('args.to') }],
+  } as const
+  await syncManifest(api.sql, defineManifest({ kinds: [kind] }))
+  const id = await dead()
+  const problem = { job: id, follow_up: 'resize#1', event: 'failed', attempt: 1, code: 'missing_path' }
+  expect((await get('/api/follow-up-problems?follow_up=resize%231&limit=5')).items).toMatchObject([problem])
+  expect((await get(`/api/follow-up-problems?job=${id + 1}`)).items).toEqual([])
 })
 
 it('does all of this, and answers as the document says', () => {
