@@ -27,7 +27,7 @@ const TABLES = [
     'rate_bucket',
     'unique_lock',
   ],
-  ...['dead_letter', 'kind'],
+  ...['dead_letter', 'kind', 'wait', 'kept_event'],
 ]
 
 const each = (line: (table: string) => string): string => TABLES.map(line).join('\n')
@@ -38,16 +38,18 @@ create schema saved;
 create table probe.phase (name text not null);
 insert into probe.phase values ('world');
 -- An attempt came to be, in the log or deferred.
-create table probe.came (id bigint, attempt int, unique_key text);
+create table probe.came (id bigint, attempt int, unique_key text, payment text);
 create table probe.claimed (id bigint, attempt int, phase text);
 create table probe.ended (id bigint, attempt int, slot smallint, state "char", phase text);
 -- Committed answers of retry and replace, which let a job go on after an end.
 create table probe.revived (id bigint);
 create table probe.cancelled (id bigint);
+-- Events \`payment\` that were taken, by committed answers.
+create table probe.sent (id bigint, payload text);
 
 create function probe.note_came() returns trigger language plpgsql as $$
 begin
-  insert into probe.came values (new.id, new.attempt, new.unique_key);
+  insert into probe.came values (new.id, new.attempt, new.unique_key, new.progress #>> '{events,payment,payload}');
   return null;
 end $$;
 create function probe.note_claimed() returns trigger language plpgsql as $$
@@ -72,6 +74,7 @@ begin
   create table saved.came as select * from probe.came;
   create table saved.claimed as select * from probe.claimed;
   create table saved.ended as select * from probe.ended;
+  create table saved.sent as select * from probe.sent;
 end $$;
 
 -- In a session without triggers.
@@ -79,10 +82,11 @@ create function probe.restore() returns void language plpgsql as $$
 begin
   ${each(table => `delete from millrace.${table};`)}
   ${each(table => `insert into millrace.${table} overriding system value select * from saved.${table};`)}
-  truncate probe.came, probe.claimed, probe.ended, probe.revived, probe.cancelled;
+  truncate probe.came, probe.claimed, probe.ended, probe.revived, probe.cancelled, probe.sent;
   insert into probe.came select * from saved.came;
   insert into probe.claimed select * from saved.claimed;
   insert into probe.ended select * from saved.ended;
+  insert into probe.sent select * from saved.sent;
   update probe.phase set name = 'race';
 end $$;
 -- Now and then, since nothing vacuums after so many restores.
@@ -157,6 +161,26 @@ begin
     where o.lane in (select l.id from millrace.lane l where l.queue = q.name)
   ) r where q.max_running < r.count;
 end $$;
+
+-- What must hold of events after a race in which no job waits twice: each that was taken is kept or has made the attempt that is
+-- told of it, not both; of others there is nothing; and none is kept while its job waits for it.
+create function probe.event_problems() returns setof text language sql as $$
+  with places as (
+    select k.job as id, k.payload #>> '{}' as payload, 'kept' as place from millrace.kept_event k
+    union all
+    select distinct c.id, c.payment, format('attempt %s', c.attempt) from probe.came c
+    where c.payment is not null and not exists (
+      select from probe.came before where before.id = c.id and before.attempt < c.attempt and before.payment = c.payment)
+  ), counted as (
+    select id, payload, bool_or(taken) as taken, count(place) as n, string_agg(place, ', ') as places from (
+      select id, payload, true as taken, null as place from probe.sent union all select id, payload, false, place from places
+    ) both_of_them group by id, payload
+  )
+  select format('event %s of job %s has %s places: %s', payload, id, n, coalesce(places, 'none')) from counted where n <> taken::int
+  union all
+  select format('job %s waits for an event that is kept', w.id)
+  from millrace.wait w join millrace.kept_event k on k.job = w.id and k.name = w.name join probe.open o on o.id = w.id and o.attempt = w.attempt
+$$;
 
 -- What must hold of all that has happened, in the end. The look at every job's state takes longer than all the rest.
 create function probe.problems(states boolean) returns setof text language plpgsql as $$

@@ -5,7 +5,7 @@ import { afterAll, beforeAll } from 'vitest'
 import { useDatabase } from '../support/database.ts'
 import { PROBE } from './probe.ts'
 import { type Player, play, type Told } from './schedule.ts'
-import type { Verb } from './verbs.ts'
+import type { Sent, Verb } from './verbs.ts'
 import { buildWorld, type World } from './world.ts'
 
 /** A verb as one player plays it. */
@@ -34,6 +34,8 @@ export interface Promised {
   readonly revived?: readonly string[]
   /** These are cancelled. */
   readonly cancelled?: readonly string[]
+  /** These events were taken. */
+  readonly sent?: readonly Sent[]
 }
 
 interface Session {
@@ -47,7 +49,7 @@ const VACATE_EVERY = 50
 /** So many games are judged quickly: without a rescue, and without a look at the jobs as users see them. */
 const RESCUE_EVERY = 4
 
-export function useArena(players: number, prepare?: (sql: postgres.Sql) => Promise<void>): Arena {
+export function useArena(players: number, prepare?: (sql: postgres.Sql, world: World) => Promise<void>): Arena {
   const database = useDatabase()
   let world: World | undefined
   let sessions: Session[] = []
@@ -57,7 +59,7 @@ export function useArena(players: number, prepare?: (sql: postgres.Sql) => Promi
     await sql.unsafe(`alter database ${database.name} set deadlock_timeout = '100ms'`)
     await sql.unsafe(PROBE)
     world = await buildWorld(sql)
-    await prepare?.(sql)
+    await prepare?.(sql, world)
     await sql`select probe.save()`
     // The first one observes and restores, the second one is the referee's.
     sessions = await Promise.all(Array.from({ length: players + 2 }, () => open(database.url)))
@@ -89,6 +91,7 @@ export function useArena(players: number, prepare?: (sql: postgres.Sql) => Promi
     const promised = {
       revived: promises(parts, told, verb => verb.revives),
       cancelled: promises(parts, told, verb => verb.cancels),
+      sent: promises(parts, told, verb => verb.sends),
     }
     const problems = [...surprises(parts, told), ...(await judge(promised, played % RESCUE_EVERY === 0))]
     return problems.length === 0 ? undefined : report(parts, log, told, problems)
@@ -147,7 +150,11 @@ function announced({ verb, isolation }: Part, { code, constraint = '' }: NonNull
   return refused.includes(code) || refused.includes(constraint)
 }
 
-const promises = (parts: readonly Part[], told: readonly Told[], which: (verb: Verb) => Verb['revives']): string[] =>
+const promises = <T>(
+  parts: readonly Part[],
+  told: readonly Told[],
+  which: (verb: Verb) => ((row: Record<string, unknown>) => T | undefined) | undefined,
+): T[] =>
   told.flatMap(({ rows, committed }, n) =>
     committed ? (rows ?? []).flatMap(row => which((parts[n] as Part).verb)?.(row) ?? []) : [],
   )
@@ -155,13 +162,19 @@ const promises = (parts: readonly Part[], told: readonly Told[], which: (verb: V
 /** What the tables say, at once and after everything has run to its end. */
 async function verdict(
   referee: postgres.Sql,
-  { revived = [], cancelled = [] }: Promised,
+  { revived = [], cancelled = [], sent = [] }: Promised,
   world: World,
   rescues: boolean,
 ): Promise<string[]> {
   for (const [table, ids] of Object.entries({ revived, cancelled }))
     if (ids.length > 0) await referee.unsafe(`insert into probe.${table} values ${ids.map(id => `(${id})`).join(',')}`)
-  const now = await referee<{ problem: string }[]>`select problem from probe.problems_now() problem`
+  if (sent.length > 0)
+    await referee.unsafe(
+      `insert into probe.sent values ${sent.map(({ id, payload }) => `(${id}, '${payload}')`).join(',')}`,
+    )
+  const now = await referee<
+    { problem: string }[]
+  >`select problem from (select probe.problems_now() as problem union all select probe.event_problems()) now`
   await referee.unsafe(`call probe.drain(${world.drainer}, ${rescues})`)
   const after = await referee<{ problem: string }[]>`select problem from probe.problems(${rescues}) problem`
   return [...now.map(({ problem }) => `before the drain: ${problem}`), ...after.map(({ problem }) => problem)]

@@ -2,6 +2,12 @@
 
 import { HELD, KEPT, type Ref, type World } from './world.ts'
 
+/** An event `payment`. */
+export interface Sent {
+  readonly id: string
+  readonly payload: string
+}
+
 export interface Verb {
   readonly name: string
   statement(world: World): string
@@ -13,6 +19,8 @@ export interface Verb {
   revives?(row: Record<string, unknown>): string | undefined
   /** The jobs which, by this committed answer, are cancelled. */
   cancels?(row: Record<string, unknown>): string | undefined
+  /** The events which, by this committed answer, were taken: the job and the payload of each. */
+  sends?(row: Record<string, unknown>): Sent | undefined
   /** What must not be told, whatever one other does: two could end a job and empty its segment. */
   wrong?(row: Record<string, unknown>): string | undefined
   /** SQLSTATEs and constraints with which it may be refused in a race, having changed nothing. */
@@ -138,6 +146,32 @@ export const PURGE: Verb = {
   refused: [],
   statement: () => `select millrace.purge_dead_letters('{"all": true}', null, 10)`,
 }
+
+/** Sends every open job an event whose payload tells the transaction. */
+export const SEND: Verb = {
+  name: 'send',
+  refused: [BUSY],
+  wrong: row => (['applied', 'kept', 'ended'].includes(String(row.answer)) ? undefined : `an event was ${row.answer}`),
+  sends: row => (row.answer === 'ended' ? undefined : { id: String(row.id), payload: String(row.payload) }),
+  statement: world => `
+    select id, pg_current_xact_id()::text as payload, e.answer
+    from unnest(${array(
+      all(world).map(({ id }) => id),
+      'bigint',
+    )}) id
+    cross join lateral millrace.send_event(id, 'payment', to_jsonb(pg_current_xact_id()::text)) e`,
+}
+
+/** Lets one attempt of the world wait for that event. */
+export const waiting = (which: keyof World['open']): Verb => ({
+  name: `wait of ${which}`,
+  refused: [BUSY],
+  wrong: row => (row.answer === 'unknown' ? 'the attempt was not found' : undefined),
+  statement: ({ open }) => {
+    const { segment, id, attempt } = open[which]
+    return `select answer from millrace.wait(${segment}, ${id}, ${attempt}, 'payment', 3600)`
+  },
+})
 
 /** Every verb with every other and with itself, and those that have few to race with. */
 export const PAIRS: readonly (readonly [Verb, Verb])[] = [
