@@ -9,19 +9,27 @@ import { MillraceError } from './errors.ts'
  */
 export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array()
+  const reader = (request.body as ReadableStream<Uint8Array>).getReader()
   const chunks: Uint8Array[] = []
   let size = 0
-  try {
-    for await (const chunk of request.body as unknown as AsyncIterable<Uint8Array>) {
-      size += chunk.length
-      if (size > maxBytes) throw new MillraceError('body_too_large', `The body is larger than ${maxBytes} bytes`)
-      chunks.push(chunk)
+  for (let next = await piece(reader); next !== undefined; next = await piece(reader)) {
+    size += next.length
+    if (size > maxBytes) {
+      // Not waited for: of a cloned request, it would take the other copy's end as well.
+      reader.cancel().catch(() => undefined)
+      throw new MillraceError('body_too_large', `The body is larger than ${maxBytes} bytes`)
     }
-  } catch (error) {
-    if (error instanceof MillraceError) throw error
-    throw new MillraceError('invalid_request', 'The body could not be read', { cause: error })
+    chunks.push(next)
   }
   return chunks.length === 1 ? (chunks[0] as Uint8Array) : joined(chunks, size)
+}
+
+async function piece(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array | undefined> {
+  try {
+    return (await reader.read()).value
+  } catch (cause) {
+    throw new MillraceError('invalid_request', 'The body could not be read', { cause })
+  }
 }
 
 function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
