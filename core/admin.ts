@@ -18,6 +18,15 @@ export type {
   DeadLetterRow,
   DeadLettersRetried,
 } from './admin/dead-letters.ts'
+export type { DeliveryFilter, DeliveryView, Redelivered, RedeliverOptions } from './admin/deliveries.ts'
+export type {
+  EndpointChanges,
+  EndpointFilter,
+  EndpointView,
+  EndpointWithSecret,
+  NewEndpoint,
+  SecretOptions,
+} from './admin/endpoints.ts'
 export type { FollowUpProblem, FollowUpProblemFilter, JobFollowUpProblem } from './admin/follow-ups.ts'
 export type { JobFilter } from './admin/job-filter.ts'
 export type {

@@ -6,16 +6,18 @@ import { type Database, toSql } from './drivers.ts'
 import { checkFollowUps, type FollowUpRow, followUpsOf } from './follow-up-declaration.ts'
 import type { Kind } from './kind.ts'
 import type { HttpTarget, RetryPolicy } from './kind-options.ts'
+import { type Keyring, parseKeyring } from './protocol/keyring.ts'
+import { seal } from './protocol/sealing.ts'
 import { checkQueue, type Queue, queueRow } from './queue-declaration.ts'
 import { checkArgsAsync, checkSchedule, type Schedule, scheduleRow } from './schedule-declaration.ts'
 import { quoteIdentifier } from './sql.ts'
 import {
-  COMPLETION_EVENTS,
   checkSubscription,
   isFollowUp,
-  kindNames,
+  isWebhook,
   type Subscription,
   subscriptionFollowUp,
+  webhookRow,
 } from './subscription.ts'
 
 export interface ManifestDeclaration {
@@ -35,6 +37,11 @@ export interface SyncOptions {
   readonly source?: string | undefined
   /** The schema that `millrace migrate` was told to use: `millrace`. */
   readonly schema?: string | undefined
+  /**
+   * What `millrace keys sealing` prints, or a keyring made by `deriveSealingKeyring`: webhook secrets are sealed with it, and stand
+   * in the database in a form that dispatchers alone can read. Without it they stand there as they are.
+   */
+  readonly sealingKeys?: Keyring | string | undefined
 }
 
 export interface SyncResult {
@@ -74,20 +81,25 @@ export function defineManifest(declaration: ManifestDeclaration): Manifest {
  * Writes the manifest into the database, in one statement: do it at deploy and at start-up. Enqueuers in plain SQL,
  * dispatchers and the callback ingress read what it wrote.
  *
- * @throws {MillraceError} `schema_missing`, `invalid_declaration`, `invalid_args` (a schedule's), `unsupported_driver`
+ * @throws {MillraceError} `schema_missing`, `invalid_declaration`, `invalid_args` (a schedule's), `invalid_keyring`,
+ * `unsupported_driver`
  */
 export async function syncManifest(db: Database, manifest: Manifest, options: SyncOptions = {}): Promise<SyncResult> {
   const { source = 'default', schema = 'millrace' } = options
   const sql = toSql(db)
   await Promise.all(manifest.schedules.map(checkArgsAsync))
   const text = `select ${quoteIdentifier(schema)}.sync_manifest($1::text::jsonb, $2::text)::text as result`
-  const params = [JSON.stringify(manifestRow(manifest)), source]
+  const keys = typeof options.sealingKeys === 'string' ? parseKeyring(options.sealingKeys) : options.sealingKeys
+  const params = [JSON.stringify(await manifestRow(manifest, keys)), source]
   const rows = await translatingErrors(() => sql.query<{ result: string }>(text, params))
   return JSON.parse((rows[0] as { result: string }).result) as SyncResult
 }
 
 /** The manifest in the database's names. What is not given is left out: the database knows the defaults. */
-function manifestRow({ kinds, subscriptions, schedules, queues }: Manifest): object {
+async function manifestRow(
+  { kinds, subscriptions, schedules, queues }: Manifest,
+  sealingKeys: Keyring | undefined,
+): Promise<object> {
   return {
     kinds: kinds.map(kind => ({
       name: kind.name,
@@ -98,16 +110,10 @@ function manifestRow({ kinds, subscriptions, schedules, queues }: Manifest): obj
       retry: kind.retry && retryRow(kind.retry),
       target: kind.target && targetRow(kind.target),
     })),
-    subscriptions: subscriptions.flatMap(subscription =>
-      isFollowUp(subscription)
-        ? []
-        : {
-            name: subscription.name,
-            kinds: kindNames(subscription),
-            events: subscription.events ?? COMPLETION_EVENTS,
-            url: subscription.url,
-            secret: subscription.secret,
-          },
+    subscriptions: await Promise.all(
+      subscriptions
+        .filter(isWebhook)
+        .map(async one => webhookRow(one, sealingKeys ? await seal(sealingKeys, one.name, one.secret) : one.secret)),
     ),
     schedules: schedules.map(scheduleRow),
     queues: queues.map(queueRow),

@@ -31,15 +31,27 @@ export interface WebhookSubscription extends Subscribed {
   /**
    * `whsec_` and 24 to 64 bytes in base64, as
    * [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)
-   * asks for.
+   * asks for; or `whsk_` and an Ed25519 key (`generateWebhookKeyPair`). One that was declared before signs along for a while.
    */
   readonly secret: string
+  /** For how many seconds that is: a day, unless given. */
+  readonly graceSeconds?: number
+  /** Only jobs of this tenant (`metadata.tenant`) are told of; of every one, unless given. */
+  readonly tenant?: string
+  /** At most 1000 characters, for people. */
+  readonly description?: string
 }
 
-export const COMPLETION_EVENTS: readonly JobEvent[] = ['completed', 'failed', 'cancelled']
+const COMPLETION_EVENTS: readonly JobEvent[] = ['completed', 'failed', 'cancelled']
 
-const PREFIX = 'whsec_'
+/** How many bytes may follow a secret's prefix. */
+const SECRETS: Readonly<Record<string, (bytes: number) => boolean>> = {
+  whsec_: bytes => bytes >= 24 && bytes <= 64,
+  whsk_: bytes => bytes === 32 || bytes === 64,
+}
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+
+const LONGEST_GRACE_SECONDS = 365 * 24 * 60 * 60
 
 /** @throws {MillraceError} `invalid_declaration`, which never quotes the secret */
 export function checkSubscription(subscription: Subscription): void {
@@ -53,6 +65,8 @@ export function checkSubscription(subscription: Subscription): void {
 
 export const isFollowUp = (subscription: Subscription): subscription is FollowUpSubscription =>
   'enqueue' in subscription
+
+export const isWebhook = (subscription: Subscription): subscription is WebhookSubscription => !isFollowUp(subscription)
 
 export const subscriptionFollowUp = (subscription: FollowUpSubscription): FollowUpRow => ({
   name: subscription.name,
@@ -70,15 +84,34 @@ function checkFollowUp(where: string, subscription: FollowUpSubscription): void 
 function checkWebhook(where: string, subscription: WebhookSubscription): void {
   checkUrl(where, subscription.url)
   if (subscription.events?.length === 0) refuse(where, 'events is empty: leave it out for the ends')
-  const bytes = secretBytes(subscription.secret)
-  if (!(bytes >= 24 && bytes <= 64)) refuse(where, 'secret is whsec_ and 24 to 64 bytes in base64')
+  if (!isSecret(subscription.secret))
+    refuse(where, 'secret is whsec_ and 24 to 64 bytes in base64, or whsk_ and 32 or 64')
+  const { graceSeconds = 0, tenant = 'any', description = '' } = subscription
+  if (!(graceSeconds >= 0 && graceSeconds <= LONGEST_GRACE_SECONDS)) refuse(where, 'graceSeconds is 0 to 31536000')
+  if (typeof tenant !== 'string' || tenant === '' || tenant.length > 200)
+    refuse(where, 'tenant has 1 to 200 characters')
+  if (description.length > 1_000) refuse(where, 'description has at most 1000 characters')
 }
 
 /** Names of the kinds, without repetition; null for all. */
-export const kindNames = ({ kinds }: Subscription): string[] | null =>
+const kindNames = ({ kinds }: Subscription): string[] | null =>
   kinds === undefined ? null : [...new Set(kinds.map(kind => (typeof kind === 'string' ? kind : kind.name)))]
 
-function secretBytes(secret: string): number {
-  const encoded = secret.slice(PREFIX.length)
-  return secret.startsWith(PREFIX) && BASE64.test(encoded) ? atob(encoded).length : 0
+/** A webhook in the database's names; what signs may show in its secret only, which may be sealed. */
+export const webhookRow = (subscription: WebhookSubscription, secret: string): object => ({
+  name: subscription.name,
+  kinds: kindNames(subscription),
+  events: subscription.events ?? COMPLETION_EVENTS,
+  url: subscription.url,
+  tenant: subscription.tenant,
+  description: subscription.description,
+  secret,
+  signature: subscription.secret.startsWith('whsk_') ? 'v1a' : undefined,
+  grace_seconds: subscription.graceSeconds,
+})
+
+function isSecret(secret: string): boolean {
+  const [prefix = ''] = /^[a-z]+_/.exec(secret) ?? []
+  const encoded = secret.slice(prefix.length)
+  return BASE64.test(encoded) && (SECRETS[prefix]?.(atob(encoded).length) ?? false)
 }

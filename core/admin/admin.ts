@@ -1,10 +1,13 @@
 // Everything an operator does, in one object: over any driver, on any runtime.
 
 import { type Database, toSql } from '../drivers.ts'
+import { type Keyring, parseKeyring } from '../protocol/keyring.ts'
 import { ScheduleEngine } from '../schedule-engine.ts'
 import { Batches } from './batches.ts'
 import { Calls } from './calls.ts'
 import { DeadLetters } from './dead-letters.ts'
+import { Deliveries } from './deliveries.ts'
+import { Endpoints } from './endpoints.ts'
 import { FollowUps } from './follow-ups.ts'
 import { Jobs } from './jobs.ts'
 import { Kinds } from './kinds.ts'
@@ -14,6 +17,8 @@ import { Runtimes } from './runtimes.ts'
 export interface AdminOptions {
   /** The schema that `millrace migrate` was told to use: `millrace`. */
   readonly schema?: string | undefined
+  /** What `millrace keys sealing` prints: webhook secrets are sealed with it on their way into the database. */
+  readonly sealingKeys?: Keyring | string | undefined
 }
 
 export interface Admin {
@@ -21,6 +26,8 @@ export interface Admin {
   readonly deadLetters: DeadLetters
   readonly batches: Batches
   readonly followUps: FollowUps
+  readonly endpoints: Endpoints
+  readonly deliveries: Deliveries
   readonly queues: Queues
   readonly kinds: Kinds
   readonly schedules: ScheduleEngine
@@ -30,19 +37,21 @@ export interface Admin {
 /**
  * The admin module on a connection, pool or transaction. Every method is one statement, unless it says otherwise.
  *
- * @throws {MillraceError} `unsupported_driver`
+ * @throws {MillraceError} `unsupported_driver`, `invalid_keyring`
  * @example
  * const { jobs, deadLetters } = admin(sql)
  * for (const job of (await jobs.list({ state: 'failed', queue: 'mails' })).items) console.log(job.id, job.error?.message)
  * await deadLetters.retry({ queue: 'mails', reason: 'max_attempts_exhausted' })
  */
-export function admin(database: Database, { schema }: AdminOptions = {}): Admin {
+export function admin(database: Database, { schema, sealingKeys }: AdminOptions = {}): Admin {
   const calls = new Calls(database, schema)
   return {
     jobs: new Jobs(calls),
     deadLetters: new DeadLetters(calls),
     batches: new Batches(calls),
     followUps: new FollowUps(calls),
+    endpoints: new Endpoints(calls, typeof sealingKeys === 'string' ? parseKeyring(sealingKeys) : sealingKeys),
+    deliveries: new Deliveries(calls),
     queues: new Queues(calls),
     kinds: new Kinds(calls),
     schedules: new ScheduleEngine(toSql(database), { schema }),

@@ -4,6 +4,7 @@ import { generateApiKey } from '../../core/api/keys.ts'
 import { freshKid } from '../../core/protocol/key-rotation.ts'
 import {
   deriveDispatchKeyring,
+  deriveSealingKeyring,
   formatKeyring,
   generateKeyring,
   type Keyring,
@@ -35,6 +36,13 @@ const dispatchCommand = defineCommand({
   run: async ({ values, result }) => result(...printed(deriveDispatchKeyring(parseKeyring(keysText(values))))),
 })
 
+const sealingCommand = defineCommand({
+  name: 'keys sealing',
+  summary: 'Prints the keyring with which deploys and the API seal webhook secrets: MILLRACE_SEALING_KEYS.',
+  options: keysOption,
+  run: async ({ values, result }) => result(...printed(deriveSealingKeyring(parseKeyring(keysText(values))))),
+})
+
 const apiCommand = defineCommand({
   name: 'keys api',
   summary: 'Prints a new key for MILLRACE_API_KEYS, random and derived from nothing.',
@@ -48,5 +56,5 @@ const apiCommand = defineCommand({
 export const keysGroup: Group = {
   name: 'keys',
   summary: 'Makes, rotates and lists keys.',
-  commands: [generateCommand, rotateCommand, listKeysCommand, dispatchCommand, apiCommand],
+  commands: [generateCommand, rotateCommand, listKeysCommand, dispatchCommand, sealingCommand, apiCommand],
 }

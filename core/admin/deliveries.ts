@@ -1,0 +1,98 @@
+// The log of webhook deliveries, and what was delivered sent once more.
+
+import { checkId, type Id } from '../job-id.ts'
+import type { Calls, Page, PageOptions } from './calls.ts'
+
+export interface DeliveryFilter {
+  readonly endpoint?: string | undefined
+  /** Of the endpoint. */
+  readonly tenant?: string | undefined
+  /** The delivery's job. */
+  readonly job?: Id | undefined
+  /** The job that was told of. */
+  readonly about?: Id | undefined
+  readonly state?: DeliveryView['state'] | undefined
+  /** ISO 8601. */
+  readonly since?: string | undefined
+  readonly until?: string | undefined
+}
+
+/** One attempt to deliver. Times are ISO 8601. */
+export interface DeliveryView {
+  readonly id: number
+  readonly at: string
+  readonly job: number
+  readonly attempt: number
+  readonly endpoint: string
+  /** `webhook-id`. */
+  readonly message: string
+  /** `job.completed` ... `webhook.test`. */
+  readonly event: string
+  readonly about: number | null
+  readonly state: 'delivered' | 'retrying' | 'put_back' | 'failed' | 'cancelled'
+  /** Null: there was no answer; `code` says why. */
+  readonly status: number | null
+  readonly code: string | null
+  /** Null: it was not sent. */
+  readonly latency_ms: number | null
+  /** How the answer began, up to 1,000 characters. */
+  readonly response: string | null
+}
+
+export interface Redelivered {
+  /** The job that delivers it now; null where there is a problem. */
+  readonly id: number | null
+  readonly problem: 'not_found' | 'no_endpoint' | 'endpoint_disabled' | 'not_retryable' | null
+}
+
+export interface RedeliverOptions {
+  /** ISO 8601. */
+  readonly since?: string | undefined
+  readonly until?: string | undefined
+  /** False: also what has got through, each event once. */
+  readonly onlyFailed?: boolean | undefined
+}
+
+/** What one statement redelivers. */
+const CHUNK = 100
+
+export class Deliveries {
+  readonly #calls: Calls
+
+  constructor(calls: Calls) {
+    this.#calls = calls
+  }
+
+  /** One page, newest first. @throws {MillraceError} `invalid_request` */
+  async list(filter: DeliveryFilter = {}, { limit, cursor }: PageOptions = {}): Promise<Page<DeliveryView>> {
+    const { job, about, ...rest } = filter
+    const ids = { job: job && String(checkId(job)), about: about && String(checkId(about)) }
+    const call = 'list_deliveries($1::text::jsonb, $2::text, $3::text::int)'
+    const params = [JSON.stringify({ ...rest, ...ids }), cursor ?? null, limit ?? null]
+    return (await this.#calls.value(call, params)) as Page<DeliveryView>
+  }
+
+  /** Sends one delivery again, by its job and under the same `webhook-id`. */
+  async redeliver(job: Id): Promise<Redelivered> {
+    const [row] = await this.#calls.rows<Redelivered>('redeliver($1::text::bigint)', [checkId(job)])
+    return row as Redelivered
+  }
+
+  /** Sends again what failed at an endpoint, in chunks of 100, each a transaction unless the caller's is one. */
+  async redeliverMany(
+    endpoint: string,
+    { since, until, onlyFailed = true }: RedeliverOptions = {},
+  ): Promise<{ redelivered: number; refused: number }> {
+    const answer = { redelivered: 0, refused: 0 }
+    for (let cursor: string | null | undefined; cursor !== null; ) {
+      const call =
+        'redeliver_many($1::text, $2::text::timestamptz, $3::text::timestamptz, $4::text::boolean, $5::text, $6::text::int)'
+      const params = [endpoint, since ?? null, until ?? null, onlyFailed, cursor ?? null, CHUNK]
+      const done = (await this.#calls.value(call, params)) as typeof answer & { cursor: string | null }
+      answer.redelivered += done.redelivered
+      answer.refused += done.refused
+      cursor = done.cursor
+    }
+    return answer
+  }
+}
