@@ -60,6 +60,33 @@ async function overdue(sql: Sql, { last }: Subject): Promise<void> {
   await sql`update millrace.park_log set deadline = now() - interval '1 minute'`
 }
 
+const timingOut = (onTimeout: string): Event => ({
+  prepare: async sql => {
+    await sql`update millrace.wait set on_timeout = ${onTimeout}`
+    await sql`update millrace.attempt_state set deadline = now() - interval '1 second'`
+  },
+  run: sql => silently(sql`select millrace.rescue(10)`),
+})
+
+/** Waits for the event that the others send, too. */
+const waiting = (prepare?: Event['prepare']): Event => ({
+  ...(prepare && { prepare }),
+  run: async (sql, { last }) => {
+    const wait = await first(sql`
+      select answer from millrace.wait(${last.segment}::text::bigint, ${last.id}::text::bigint, ${last.attempt}::text::int, 'payment', 3600)`)
+    return wait?.answer === 'closed' ? 'ended' : String(wait?.answer)
+  },
+})
+
+const send = async (sql: Sql, { id }: Subject, action: string): Promise<string> => {
+  const sent = await first(
+    sql`select answer from millrace.send_event(${id}::text::bigint, 'payment', '{}', ${action}::text)`,
+  )
+  return String(sent?.answer)
+}
+
+const sending = (action: string): Event => ({ run: (sql, subject) => send(sql, subject, action) })
+
 async function lead(sql: Sql): Promise<void> {
   await sql`select millrace.lead('maintenance', 'test', 60)`
 }
@@ -97,6 +124,9 @@ export const EVENTS: Readonly<Record<string, Event>> = {
     prepare: sql => sql`update millrace.runtime set lost_at = '-infinity'`,
     run: sql => silently(sql`select millrace.rescue(10)`),
   },
+  'dispatch and maintenance: rescue, its wait is over, which fails it': timingOut('fail'),
+  'dispatch and maintenance: rescue, its wait is over, which retries it': timingOut('retry'),
+  'dispatch and maintenance: rescue, its wait is over, which resumes it': timingOut('resume'),
   'dispatch and maintenance: rotate': {
     prepare: sql => sql`select millrace.enqueue('resize', queue => 'other')`,
     run: async sql => ((await first(sql`select millrace.rotate() as number`))?.number ? '' : 'not rotated'),
@@ -119,6 +149,8 @@ export const EVENTS: Readonly<Record<string, Event>> = {
     prepare: sql => sql`update millrace.cluster set identifier = 1`,
     run: async sql => ((await first(sql`select millrace.attach() as moved`))?.moved ? '' : 'the same cluster'),
   },
+  'dispatch and maintenance: wait for an event': waiting(),
+  'dispatch and maintenance: wait for an event that has come': waiting((sql, subject) => send(sql, subject, 'event')),
   'closing the attempt: completed': closing('completed'),
   'closing the attempt: retry, attempts are left': closing('retry'),
   'closing the attempt: retry, none are left': closing(
@@ -143,6 +175,10 @@ export const EVENTS: Readonly<Record<string, Event>> = {
       return answer ? (answer.cancelled ? '' : 'no') : 'unknown'
     },
   },
+  'operators and applications: event': sending('event'),
+  'operators and applications: event that completes': sending('complete'),
+  'operators and applications: event that fails': sending('fail'),
+  'operators and applications: event that retries': sending('retry'),
   'operators and applications: retry': {
     run: async (sql, subject) => {
       const answer = await first(sql`select retried, problem from millrace.retry(${ids(sql, subject)})`)

@@ -87,6 +87,11 @@ export const STATES: Readonly<Record<string, Build>> = {
     await database.engine.park([subject.last], 3600)
     return subject
   }),
+  'for an event': sealed(async database => {
+    const subject = await running(database)
+    await database.engine.wait({ ...subject.last, name: 'payment', timeoutSeconds: 3600, onTimeout: 'fail' })
+    return subject
+  }),
   retryable: sealed(database => afterOne(database, again())),
   completed: sealed(database => ended(database, completed)),
   failed: sealed(database => ended(database, fatal)),
