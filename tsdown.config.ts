@@ -5,7 +5,7 @@ import { defineConfig } from 'tsdown'
 export default defineConfig({
   entry: [
     'core/{index,admin,api,function,callbacks,maintenance,protocol}.ts',
-    'functions/aws/index.ts',
+    'functions/{aws,cloudflare}/index.ts',
     'functions/identity/index.ts',
     // No `cli` in the exports: it is the program `millrace`.
     'functions/node/{index,testing,cli}.ts',

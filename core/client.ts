@@ -1,5 +1,6 @@
 // The typed client: enqueue and cancel jobs inside the caller's own transaction.
 
+import type { PayloadCodec } from './codec.ts'
 import { translatingErrors } from './database-errors.ts'
 import { type Database, toSql } from './drivers.ts'
 import { type EnqueueOptions, type Job, job, toRow } from './enqueue.ts'
@@ -13,6 +14,8 @@ import type { JobState } from './wire.ts'
 export interface ClientOptions {
   /** The schema that `millrace migrate` was told to use: `millrace`. */
   readonly schema?: string | undefined
+  /** Encodes arguments, once they are checked. Functions need the same one. */
+  readonly codec?: PayloadCodec | undefined
 }
 
 /** What {@link Client.enqueueUnique} answers. */
@@ -96,8 +99,10 @@ export interface Client {
   enqueueManyStatement(jobs: readonly Job[]): Promise<Statement>
 }
 
-/** A client for an installation in another schema than `millrace`. */
-export function createClient({ schema = 'millrace' }: ClientOptions = {}): Client {
+/**
+ * A client for an installation in another schema than `millrace`, or with a codec. Its methods may throw `codec_failed` too.
+ */
+export function createClient({ schema = 'millrace', codec }: ClientOptions = {}): Client {
   const cancelled = (tx: Database, call: string, values: SqlValue[]) =>
     rows<Cancelled>(
       toSql(tx),
@@ -116,7 +121,7 @@ export function createClient({ schema = 'millrace' }: ClientOptions = {}): Clien
     },
     async enqueueUnique(tx, kind, args, options) {
       const sql = toSql(tx)
-      const { text, values } = statementForUnique(schema, [await toRow(job(kind, args, options))])
+      const { text, values } = statementForUnique(schema, [await toRow(job(kind, args, options), codec)])
       const [enqueued] = await rows<Enqueued>(sql, text, values)
       return enqueued as Enqueued
     },
@@ -127,8 +132,9 @@ export function createClient({ schema = 'millrace' }: ClientOptions = {}): Clien
       const [job] = await cancelled(tx, 'cancel_by_key($1::text, $2::text)', [text, reason])
       return job
     },
-    enqueueStatement: async (kind, args, options) => statementForOne(schema, await toRow(job(kind, args, options))),
-    enqueueManyStatement: async jobs => statementForMany(schema, await Promise.all(jobs.map(toRow))),
+    enqueueStatement: async (kind, args, options) =>
+      statementForOne(schema, await toRow(job(kind, args, options), codec)),
+    enqueueManyStatement: async jobs => statementForMany(schema, await Promise.all(jobs.map(job => toRow(job, codec)))),
   }
   return client
 }

@@ -1,6 +1,7 @@
 // What enqueueing sends: a declared kind, checked arguments and options become the parameters of millrace.enqueue.
 
 import { parseArgs } from './args.ts'
+import type { PayloadCodec } from './codec.ts'
 import { type ErrorCode, MillraceError } from './errors.ts'
 import type { Json } from './json.ts'
 import { jsonText } from './json-text.ts'
@@ -66,15 +67,16 @@ export interface JobRow extends UniqueRow {
 
 /**
  * Validates a job before anything is sent. The arguments go out as the caller gave them, not as the schema's output:
- * the function validates them again, and a schema need not accept what it puts out.
+ * the function validates them again, and a schema need not accept what it puts out. They are encoded last, when nothing else
+ * is wrong; a unique key is made of them as they were.
  *
- * @throws {MillraceError} `invalid_args`, `invalid_metadata`, `invalid_run_at`, `invalid_priority`,
+ * @throws {MillraceError} `invalid_args`, `codec_failed`, `invalid_metadata`, `invalid_run_at`, `invalid_priority`,
  *   `invalid_max_attempts`, `invalid_unique`, `invalid_ordering_key`, `invalid_rate_key`
  */
-export async function toRow({ kind, args, options }: Job): Promise<JobRow> {
+export async function toRow({ kind, args, options }: Job, codec?: PayloadCodec): Promise<JobRow> {
   await parseArgs(kind, args)
   const queue = storable(options.queue ?? kind.queue, 'invalid_queue', 'Queue')
-  return {
+  const row = {
     kind: kind.name,
     args: jsonText(args, 'invalid_args', `Arguments of "${kind.name}"`),
     queue,
@@ -88,6 +90,7 @@ export async function toRow({ kind, args, options }: Job): Promise<JobRow> {
     rate_key: storable(options.rateKey, 'invalid_rate_key', 'Rate key'),
     ...uniqueRow(options, { kind, args, queue }, Date.now()),
   }
+  return codec === undefined ? row : { ...row, args: await codec.encode(row.args, { kind: kind.name }) }
 }
 
 /** Text that Postgres would refuse or that UTF-8 would alter is refused here, where its code is known. */

@@ -22,6 +22,7 @@ export type ErrorCode =
   | 'endpoint_disabled'
   | 'invalid_configuration'
   | 'invalid_keyring'
+  | 'codec_failed'
   | 'invalid_signature'
   | 'invalid_callback_id'
   | 'invalid_request'

@@ -1,5 +1,8 @@
 // Public entry `millrace/function`: the receiver SDK for functions that do the work.
 
+export { type BlobStore, type ClaimCheckOptions, claimCheck } from './claim-check.ts'
+export { decodePayloads, type PayloadCodec, type PayloadContext } from './codec.ts'
+export { encryptedPayloads } from './encrypted-payloads.ts'
 export type { Conclusion } from './function/attempt.ts'
 export type { Ending } from './function/ending.ts'
 export { NonRetryableError, RetryLaterError, SnoozeError, WaitSignal } from './function/errors.ts'

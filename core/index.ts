@@ -1,5 +1,6 @@
 // The public entry point `millrace`: declare kinds, enqueue them, sync the declarations.
 
+export { type BlobStore, type ClaimCheckOptions, claimCheck } from './claim-check.ts'
 export {
   type Cancelled,
   type CancelOptions,
@@ -15,7 +16,9 @@ export {
   enqueueStatement,
   enqueueUnique,
 } from './client.ts'
+export { decodePayloads, type PayloadCodec, type PayloadContext } from './codec.ts'
 export { type Database, type DriverOptions, type PostgresJsLike, type QueryLike, toSql } from './drivers.ts'
+export { encryptedPayloads } from './encrypted-payloads.ts'
 export { type EnqueueOptions, type Job, job } from './enqueue.ts'
 export type { Statement } from './enqueue-statement.ts'
 export { type ErrorCode, MillraceError } from './errors.ts'

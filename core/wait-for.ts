@@ -1,5 +1,6 @@
 // Looking a job up, and waiting for its end.
 
+import { decodePayloads, type PayloadCodec } from './codec.ts'
 import { translatingErrors } from './database-errors.ts'
 import { type Database, toSql } from './drivers.ts'
 import { MillraceError } from './errors.ts'
@@ -11,6 +12,8 @@ import type { JobView } from './sql-engine.ts'
 export interface GetJobOptions {
   /** The schema that `millrace migrate` was told to use: `millrace`. */
   readonly schema?: string | undefined
+  /** Decodes arguments, result and checkpoint; without it they are answered as they are stored. */
+  readonly codec?: PayloadCodec | undefined
 }
 
 export interface WaitOptions extends GetJobOptions {
@@ -34,7 +37,7 @@ const LONGEST_PAUSE_MS = 2_000
 /**
  * One job as it is now; undefined when there is none with that id (any more).
  *
- * @throws {MillraceError} `invalid_request` for an id that is none, `schema_missing`, `unsupported_driver`
+ * @throws {MillraceError} `invalid_request` for an id that is none, `codec_failed`, `schema_missing`, `unsupported_driver`
  */
 export async function getJob(
   db: Database,
@@ -48,7 +51,7 @@ export async function getJob(
  * Waits until a job has ended, and answers it: completed, failed or cancelled. It looks again and again, less and less
  * often, so `db` should be a pool, and not the transaction that enqueues the job, which nobody can see before its commit.
  *
- * @throws {MillraceError} `not_found` when there is no such job (any more), `timeout`, `invalid_request`,
+ * @throws {MillraceError} `not_found` when there is no such job (any more), `timeout`, `invalid_request`, `codec_failed`,
  *   `schema_missing`, `unsupported_driver`; with the reason of `signal` when that fires
  * @example
  * const id = await enqueue(sql, renderReceipt, { orderId: 42 })
@@ -76,7 +79,7 @@ export async function waitFor<Result = Json>(
 async function look(
   db: Database,
   id: string | number,
-  { schema = 'millrace' }: GetJobOptions,
+  { schema = 'millrace', codec }: GetJobOptions,
   when: string,
 ): Promise<{ state: string; job: JobView | undefined } | undefined> {
   const engine = quoteIdentifier(schema)
@@ -85,7 +88,9 @@ async function look(
   const [row] = await translatingErrors(() =>
     toSql(db).query<{ state: string; job: string | null }>(text, [checkId(id)]),
   )
-  return row && { state: row.state, job: row.job === null ? undefined : (JSON.parse(row.job) as JobView) }
+  if (row === undefined) return undefined
+  const job = JSON.parse(row.job ?? 'null') as JobView | null
+  return { state: row.state, job: job === null ? undefined : codec ? await decodePayloads(codec, job) : job }
 }
 
 function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {

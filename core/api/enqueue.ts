@@ -112,7 +112,7 @@ export const enqueueRoute = route({
 
 async function enqueueAll(given: readonly Given[], call: Call): Promise<Answer[]> {
   const jobs = given.map((one, n) => jobOf(one, call.idempotencyKey, n))
-  const { text, values } = statementForUnique(call.schema, await Promise.all(jobs.map(toRow)))
+  const { text, values } = statementForUnique(call.schema, await Promise.all(jobs.map(job => toRow(job))))
   const rows = await translatingErrors(() => toSql(call.sql).query<Enqueued>(text, values))
   const answers = rows.map(({ id, existing, replaced }) => ({ id: Number(id), existing, replaced }))
   if (call.idempotencyKey !== undefined) await sameAsBefore(jobs, answers, call)

@@ -10,6 +10,7 @@ import type { Handler } from './handler.ts'
 import type { Job } from './job.ts'
 import { type Lease, lease } from './lease.ts'
 import { occurrenceOf } from './occurrence.ts'
+import type { Payloads } from './payloads.ts'
 import type { ReceiverPort } from './port.ts'
 import type { Dispatch } from './receive.ts'
 
@@ -17,6 +18,7 @@ export interface AttemptOptions {
   readonly port: ReceiverPort
   readonly handler: Handler
   readonly dispatch: Dispatch
+  readonly payloads: Payloads
   /** What the kind's schema made of the arguments. */
   readonly args: unknown
   /** Between automatic heartbeats; none unless given. */
@@ -50,15 +52,15 @@ export const answered = async (options: AttemptOptions): Promise<Concluded> => (
 
 /** Runs the handler while its lease and heartbeats go on. */
 async function run(options: AttemptOptions): Promise<{ ending: Ending; beats: Beats; lease: Lease }> {
-  const { port, dispatch, handler, args } = options
+  const { port, dispatch, handler, args, payloads } = options
   const deadline = deadlineOf(dispatch, port.now())
   const held = lease(port, deadline)
   const windowSeconds = Math.max(1, Math.round((deadline - port.now()) / 1000))
   const { address, body } = dispatch
-  const beating = beats({ port, lease: held, address, windowSeconds, progress: progressIn(body) })
+  const beating = beats({ port, lease: held, address, windowSeconds, payloads, progress: progressIn(body) })
   const done = new AbortController()
   if (address !== undefined) void beatOn(options, beating, done.signal)
-  const ending = await endingOf(handler, args, jobOf(dispatch, held, beating))
+  const ending = await payloads.sealed(await endingOf(handler, args, jobOf(dispatch, held, beating)))
   done.abort()
   held.end()
   return { ending, beats: beating, lease: held }

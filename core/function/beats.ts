@@ -4,6 +4,7 @@ import { MillraceError } from '../errors.ts'
 import type { HeartbeatBody, Progress } from '../wire.ts'
 import { type CallbackAddress, type Delivered, deliver } from './deliver.ts'
 import type { Lease } from './lease.ts'
+import type { Payloads } from './payloads.ts'
 import type { ReceiverPort } from './port.ts'
 
 /** A heartbeat that does not get through in this time is given up; the next one tells the same. */
@@ -26,10 +27,11 @@ export interface BeatsOptions {
   /** How far a heartbeat moves the deadline unless it says otherwise. */
   readonly windowSeconds: number
   readonly progress: Progress | undefined
+  readonly payloads: Payloads
 }
 
 export function beats(options: BeatsOptions): Beats {
-  const { port, lease, address, windowSeconds } = options
+  const { port, lease, address, windowSeconds, payloads } = options
   let progress = options.progress
   let unsent = false
   let sending: Promise<void> | undefined
@@ -37,9 +39,11 @@ export function beats(options: BeatsOptions): Beats {
   const heartbeat: Beats['heartbeat'] = async ({ timeoutSeconds = windowSeconds } = {}) => {
     if (address === undefined || lease.signal.aborted) return
     const carried = unsent ? progress : undefined
-    unsent = false
+    // A heartbeat is not missed for a checkpoint that cannot be encoded; that goes with the next one.
+    const sealed = carried && (await payloads.checkpoint(carried).catch(() => undefined))
+    if (sealed !== undefined && carried === progress) unsent = false
     const began = port.now()
-    const body: HeartbeatBody = { timeout_seconds: timeoutSeconds, ...(carried && { progress: carried }) }
+    const body: HeartbeatBody = { timeout_seconds: timeoutSeconds, ...(sealed && { progress: sealed }) }
     const giveUpAt = Math.min(lease.deadline, began + PATIENCE_MS)
     const answer = await deliver(port, address, 'heartbeat', JSON.stringify(body), giveUpAt)
     if (answer?.status !== 200) unsent ||= carried !== undefined

@@ -1,5 +1,6 @@
 // What a receiver is set up with: handlers by kind, and where its keys come from.
 
+import type { PayloadCodec } from '../codec.ts'
 import { MillraceError } from '../errors.ts'
 import { type Keyring, parseKeyring } from '../protocol/keyring.ts'
 import type { Handler } from './handler.ts'
@@ -43,3 +44,16 @@ export function keySource({ dispatchKeys, allowUnsigned = false }: KeyOptions): 
     return known.keyring
   }
 }
+
+export interface CodecOptions {
+  /**
+   * Decodes arguments and checkpoints, encodes results and checkpoints; or what makes one of the platform's environment
+   * (`env => claimCheck({ store: r2BlobStore(env.PAYLOADS) })` on Workers).
+   */
+  readonly codec?: PayloadCodec | ((env: never) => PayloadCodec) | undefined
+}
+
+export const codecSource =
+  ({ codec }: CodecOptions): ((env: unknown) => PayloadCodec | undefined) =>
+  env =>
+    typeof codec === 'function' ? codec(env as never) : codec

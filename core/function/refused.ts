@@ -17,6 +17,7 @@ const ANSWERS = {
   invalid_args: { status: 422 },
   invalid_signature: { status: 401, headers: { [HEADER.noRetry]: 'false' } },
   stale_timestamp: { status: 401, headers: { [HEADER.noRetry]: 'false' } },
+  codec_failed: { status: 500 },
   // Not 404: the function that knows the kind is most likely about to be deployed.
   unknown_kind: { status: 501 },
   busy: { status: 429, headers: { 'retry-after': '1' } },

@@ -3,14 +3,15 @@
 import { parseArgs } from '../args.ts'
 import { MillraceError } from '../errors.ts'
 import { answered, type Conclusion, concluded } from './attempt.ts'
-import { handlersByKind, type KeyOptions, keySource } from './configuration.ts'
+import { type CodecOptions, codecSource, handlersByKind, type KeyOptions, keySource } from './configuration.ts'
 import { answerOf, type Ending } from './ending.ts'
 import type { Handler } from './handler.ts'
+import { type Payloads, payloadsOf } from './payloads.ts'
 import { platformPort, type ReceiverPort } from './port.ts'
 import { type Dispatch, MAX_BODY_BYTES, receive } from './receive.ts'
 import { type RefusalCode, Refused, refusal } from './refused.ts'
 
-export interface ServeOptions extends KeyOptions {
+export interface ServeOptions extends KeyOptions, CodecOptions {
   readonly kinds: readonly Handler[]
   /** Jobs at once, the rest is put off with 429; no limit unless given. */
   readonly concurrency?: number
@@ -62,6 +63,7 @@ export interface Receiver {
 export function serve(options: ServeOptions): Receiver {
   const handlers = handlersByKind(options.kinds)
   const keysIn = keySource(options)
+  const codecIn = codecSource(options)
   const { port = platformPort, concurrency = Number.POSITIVE_INFINITY, heartbeatSeconds } = options
   const running = new Map<unknown, Promise<void>>()
   let draining = false
@@ -81,12 +83,12 @@ export function serve(options: ServeOptions): Receiver {
     const handler = handlers.get(dispatch.body.kind)
     if (handler === undefined) throw new Refused('unknown_kind', `No handler for the kind ${dispatch.body.kind}`)
     if (running.size >= concurrency) throw new Refused('busy', 'Too many jobs at once')
-    return start(handler, dispatch, ctx)
+    return start(handler, dispatch, payloadsOf(codecIn(env), dispatch.body.kind), ctx)
   }
 
-  const start = (handler: Handler, dispatch: Dispatch, ctx: WaitUntil | undefined): Promise<Response> => {
+  const start = (handler: Handler, dispatch: Dispatch, payloads: Payloads, ctx?: WaitUntil): Promise<Response> => {
     const parsed = Promise.withResolvers<void>()
-    const ended = work(handler, dispatch, parsed.resolve)
+    const ended = work(handler, dispatch, payloads, parsed.resolve)
     const key = dispatch.address?.callbackId ?? dispatch
     const tracked = ended.then(nothing, nothing).then(() => void running.delete(key))
     running.set(key, tracked)
@@ -96,10 +98,11 @@ export function serve(options: ServeOptions): Receiver {
   }
 
   /** Arguments are checked before the answer in either mode, so that wrong ones are refused while someone listens. */
-  const work = async (handler: Handler, dispatch: Dispatch, parsed: () => void): Promise<Ending> => {
+  const work = async (handler: Handler, sent: Dispatch, payloads: Payloads, parsed: () => void): Promise<Ending> => {
+    const dispatch = await payloads.open(sent)
     const args = await parseArgs(handler.kind, dispatch.body.args).catch(refuseArgs)
     parsed()
-    const attempt = { port, handler, dispatch, args, heartbeatSeconds }
+    const attempt = { port, handler, dispatch, payloads, args, heartbeatSeconds }
     const { ending, conclusion } = dispatch.address === undefined ? await answered(attempt) : await concluded(attempt)
     const { job_id, kind, attempt: number } = dispatch.body
     options.onEvent?.({ type: 'finished', jobId: String(job_id), kind, attempt: number, ending, conclusion })

@@ -1,11 +1,19 @@
 // Base64, plain and for URLs.
 
-export const base64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes))
+/** In pieces, since a call takes so many arguments only. */
+export function base64(bytes: Uint8Array): string {
+  let text = ''
+  for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000))
+  return btoa(text)
+}
 
 /** Undefined for what is no base64. */
 export function unbase64(text: string): Uint8Array<ArrayBuffer> | undefined {
   try {
-    return Uint8Array.from(atob(text), char => char.charCodeAt(0))
+    const binary = atob(text)
+    const bytes = new Uint8Array(binary.length)
+    for (let at = 0; at < bytes.length; at++) bytes[at] = binary.charCodeAt(at)
+    return bytes
   } catch {
     return undefined
   }
