@@ -93,7 +93,7 @@ export async function verifyWebhookRequest(
 function secretsIn({ secrets }: VerifyWebhookOptions, env: unknown): readonly string[] {
   const found = typeof secrets === 'function' ? secrets(env as never) : secrets
   const list = typeof found === 'string' ? [found] : (found ?? [])
-  if (list.length > 0) return list
+  if (list.length > 0 && !list.includes('')) return list
   throw new MillraceError('invalid_configuration', 'Verifying webhooks needs a secret')
 }
 
