@@ -48,6 +48,16 @@ describe('defineKind', () => {
     [{ target: { url: 'https://example.com', callbackTimeoutSeconds: Number.NaN } }, 'callbackTimeoutSeconds'],
     [{ target: { url: 'https://example.com', concurrency: 0.5 } }, 'concurrency'],
     [{ target: { url: 'https://example.com', headers: { 'no spaces': 'x' } } }, 'headers'],
+    [{ target: { url: 'https://example.com', headers: { 'x-a': { secret: 'NO-DASH' } } } }, 'headers: x-a'],
+    [{ target: { url: 'https://example.com', headers: { 'x-a': {} as never } } }, 'headers: x-a'],
+    [{ target: { url: 'https://example.com', auth: { type: 'basic' } as never } }, 'auth: type'],
+    [{ target: { url: 'https://example.com', auth: { type: 'oidc', audience: '' } } }, 'audience'],
+    [{ target: { url: 'https://example.com', auth: { type: 'aws_sigv4' } as never } }, 'region'],
+    [{ target: { url: 'https://example.com', auth: { type: 'aws_sigv4', region: 'EU' } } }, 'region'],
+    [
+      { target: { url: 'https://example.com', auth: { type: 'oidc' }, headers: { Authorization: 'x' } } },
+      'authorization is declared already',
+    ],
   ] satisfies [KindOptions & { name?: string }, string][])('refuses %j', (options, message) => {
     expect(declare(options)).toThrow(invalid(message))
   })
