@@ -1,13 +1,19 @@
 // The same from outside: the roles at work, each of which ends attempts in its own way, and what was declared follows.
 
-import { from, toSql } from 'millrace'
+import { defineManifest, from, syncManifest, toSql } from 'millrace'
 import { generateWebhookSecret } from 'millrace/protocol'
+import * as v from 'valibot'
 import { expect, test } from 'vitest'
+import { SqlEngine } from '../../core/sql-engine.ts'
 import { events, followed, tell } from '../support/follow-ups.ts'
 import { callBack, startFunctionServer } from '../support/function-server.ts'
 import { startIngress } from '../support/ingress.ts'
 import { freshDatabase } from '../support/maintenance.ts'
+import { useRoles } from '../support/roles.ts'
 import { startWebhookEndpoint } from '../support/webhook-endpoint.ts'
+
+/** A user for every role. */
+const roles = useRoles()
 
 /** Functions for jobs, and one for what follows them. */
 async function functions(answer: Parameters<typeof startFunctionServer>[0]) {
@@ -74,4 +80,19 @@ test('rescue, at its turn in maintenance; webhooks tell of the same', async () =
     ['job.waiting', 'waiting_external', undefined],
   ])
   expect((await events(database.sql)).toSorted()).toEqual(['failed', 'rescued', 'waiting'])
+})
+
+test('an ingress whose user of the database may do nothing but close: not even enqueue', async () => {
+  await syncManifest(
+    roles.as('deployer'),
+    defineManifest({ kinds: [{ name: 'resize', args: v.any(), followUps: tell({ result: from('result') }) }] }),
+  )
+  await roles.as('enqueuer')`select millrace.enqueue('resize', '{}')`
+  const engine = new SqlEngine(toSql(roles.as('maintenance')))
+  const [claimed] = await engine.claim(await engine.runtimeStart('test'), 1)
+  if (claimed === undefined) throw new Error('Nothing could be claimed')
+  const ingress = await startIngress(toSql(roles.as('ingress')))
+  await expect(roles.as('ingress')`select millrace.enqueue('after', '{}')`).rejects.toMatchObject({ code: '42501' })
+  expect(await ingress.call(claimed, 'complete', { body: { payload: 'printed' } })).toMatchObject({ status: 200 })
+  expect(await followed(roles.sql)).toEqual([{ event: 'completed', job: Number(claimed.id), result: 'printed' }])
 })

@@ -4,7 +4,7 @@ import { defineManifest, type FollowUp, from, type JobEvent, type Kind, syncMani
 import type postgres from 'postgres'
 import * as v from 'valibot'
 
-export const EVENTS: readonly JobEvent[] = ['completed', 'retried', 'failed', 'cancelled', 'rescued', 'waiting']
+const EVENTS: readonly JobEvent[] = ['completed', 'retried', 'failed', 'cancelled', 'rescued', 'waiting']
 
 /** For every event a job of the kind `after` with the event and what the test asks for. */
 export const tell = (args: object = {}): FollowUp[] =>
