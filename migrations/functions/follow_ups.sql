@@ -89,12 +89,16 @@ create function millrace.follow_up_problems_of(job bigint) returns jsonb languag
   from millrace.follow_up_problem p where p.job = follow_up_problems_of.job
 $$;
 
--- Deletes up to `max_rows` of those whose time on record is over.
+-- Deletes those whose time on record is over, up to twenty times `max_rows`: there may be more of them than of jobs.
 create function millrace.expire_follow_up_problems(max_rows int) returns void language sql as $$
   delete from millrace.follow_up_problem where id in (
-    select id from millrace.follow_up_problem
-    where at <= now() - make_interval(secs => (select value from millrace.setting where name = 'delivery_retention_seconds'))
-    order by at limit max_rows for update skip locked)
+    select id from millrace.follow_up_problem where at <= millrace.deliveries_kept_from()
+    order by at limit 20 * max_rows for update skip locked)
+$$;
+
+-- From when on deliveries, and follow-ups that could not be enqueued, are on record.
+create function millrace.deliveries_kept_from() returns timestamptz language sql stable as $$
+  select now() - make_interval(secs => (select value from millrace.setting where name = 'delivery_retention_seconds'))
 $$;
 
 -- What is wrong with a declared follow-up; null: nothing. Fields with a $path are known only once there is an event.

@@ -104,6 +104,8 @@ create function millrace.chores(work boolean) returns text[] language sql as $$
     case when exists (select from millrace.batch where state in ('pending', 'running')) then 'batches' end,
     case when exists (select from millrace.dead_letter where expires_at <= now())
         or exists (select from millrace.archive where expires_at <= now())
+        or exists (select from millrace.delivery where at <= millrace.deliveries_kept_from())
+        or exists (select from millrace.follow_up_problem where at <= millrace.deliveries_kept_from())
       then 'expire' end
   ], null)
 $$;

@@ -3,6 +3,7 @@
 import { defineManifest, from, syncManifest, toSql } from 'millrace'
 import * as v from 'valibot'
 import { describe, expect, it } from 'vitest'
+import { MaintenanceEngine } from '../../core/maintenance-engine.ts'
 import { SqlEngine } from '../../core/sql-engine.ts'
 import { batchTools, useAdmin } from '../support/admin.ts'
 import {
@@ -372,7 +373,11 @@ describe('what cannot be built is put on record and stands in nobody’s way', (
       code: 'invalid_request',
     })
     await database.sql`update millrace.follow_up_problem set at = now() - interval '31 days' where job <> ${jobs[0]?.id as string}`
-    await database.sql`select millrace.expire_follow_up_problems(100)`
+    const engine = new MaintenanceEngine(toSql(database.sql))
+    const epoch = (await engine.lead('a', 60)) as string
+    expect((await database.sql`select millrace.chores(true) as due`)[0]?.due).toContain('expire')
+    await engine.expire(epoch, 100)
+    expect((await database.sql`select millrace.chores(true) as due`)[0]?.due).not.toContain('expire')
     expect(await problems()).toHaveLength(1)
   })
 })
