@@ -12,7 +12,7 @@ import { Refused } from './refused.ts'
 export interface Payloads {
   /** @throws {Refused} `codec_failed`: tried again later, when whoever mixed up the keys may have found out */
   open(dispatch: Dispatch): Promise<Dispatch>
-  /** A result that cannot be encoded fails the attempt, which is retried. */
+  /** A result or checkpoint that cannot be encoded fails the attempt, which is retried. */
   sealed(ending: Ending): Promise<Ending>
   /** @throws {MillraceError} `codec_failed` */
   checkpoint(progress: Progress): Promise<Progress>
@@ -28,15 +28,22 @@ export function payloadsOf(codec: PayloadCodec | undefined, kind: string): Paylo
       return { ...dispatch, body: { ...body, args, ...(progress && { progress }) } }
     },
     async sealed(ending) {
-      if (ending.kind !== 'completed' || ending.result === undefined) return ending
       try {
-        return { ...ending, result: await codec.encode(ending.result, { kind }) }
+        return await encoded(codec, kind, ending)
       } catch (error) {
         return { kind: 'failed', error: messageOf(error), code: 'codec_failed', retryable: true }
       }
     },
     checkpoint: progress => sealCheckpoint(codec, kind, progress),
   }
+}
+
+async function encoded(codec: PayloadCodec, kind: string, ending: Ending): Promise<Ending> {
+  if (ending.kind === 'completed' && ending.result !== undefined) {
+    return { ...ending, result: await codec.encode(ending.result, { kind }) }
+  }
+  if (ending.kind !== 'waiting' || ending.wait.progress === undefined) return ending
+  return { ...ending, wait: { ...ending.wait, progress: await sealCheckpoint(codec, kind, ending.wait.progress) } }
 }
 
 /** A codec may be synchronous. */

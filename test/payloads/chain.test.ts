@@ -109,6 +109,22 @@ test('a checkpoint is encoded, and decoded for the next attempt and for whoever 
   expect(await kept(sql)).not.toMatch(/secret|"page"/)
 })
 
+test.each(modes)('%s mode: the checkpoint of a wait is encoded; events stay as they came', async mode => {
+  const { sql, enqueue, end } = await chain(
+    (_, job) => {
+      const page = job.progress?.metadata?.page ?? 1
+      const { payload } = job.waitForEvent('approval', { checkpoint: { page: 7 } })
+      return { page, payload }
+    },
+    { mode },
+  )
+  const id = await enqueue(sql, letter, { to: 'carol' })
+  await expect.poll(() => kept(sql)).toMatch(/millrace:checkpoint/)
+  await sql`select millrace.send_event(${id}, 'approval', '{"by": "ann"}')`
+  expect(await end(id)).toMatchObject({ state: 'completed', result: { page: 7, payload: { by: 'ann' } } })
+  expect(await kept(sql)).not.toMatch(/"page"/)
+})
+
 test('keys that are mixed up lose nothing: the attempt has failed, the job goes on', async () => {
   let current = encryptedPayloads(`d1:${'02'.repeat(32)}`)
   const { sql, enqueue, end, work } = await chain(({ to }) => to, { fn: () => current })
