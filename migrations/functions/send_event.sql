@@ -93,9 +93,14 @@ create function millrace.is_open(segment bigint, id bigint, attempt int) returns
 $$;
 
 -- Gives up the events of jobs that are no more.
-create function millrace.forget_events(jobs bigint[]) returns void language sql as $$
-  delete from millrace.kept_event k where k.job = any (jobs) and not exists (select from millrace.newest(k.job))
-$$;
+create function millrace.forget_events(jobs bigint[]) returns void language plpgsql
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+  if jobs <> '{}' and exists (select from millrace.kept_event) then
+    perform millrace.hold_segments(); -- or a job that prune is carrying is nowhere to be seen
+    delete from millrace.kept_event k where k.job = any (jobs) and not exists (select from millrace.newest(k.job));
+  end if;
+end $$;
 
 create function millrace.check_event(name text, action text default 'event', payload jsonb default null) returns void language plpgsql as $$
 declare

@@ -254,6 +254,25 @@ describe('a wait that times out', () => {
   })
 })
 
+it('tells that a job waits, and for what; one that timed out was not rescued', async () => {
+  const events = '{waiting,completed,retried,failed,rescued}'
+  await database.sql`
+    insert into millrace.follow_up (name, events, job, source) values ('note', ${events}, '{"kind": "note", "queue": "notes"}', 'test')`
+  await database.sql`insert into millrace.queue (name, paused_at) values ('notes', now())`
+  await waiting({ onTimeout: 'retry' })
+  const resumed = await waiting({ onTimeout: 'resume' })
+  await send(resumed.id)
+  await letTimePass()
+  await rescue()
+  const notes = await database.sql`
+    select payload ->> 'state' as state, payload -> 'wait' ->> 'name' as name from millrace.job_log where kind = 'note' order by id`
+  expect(notes.map(({ state, name }) => [state, name])).toEqual([
+    ['waiting_external', 'payment'],
+    ['waiting_external', 'payment'],
+    ['retryable', null],
+  ])
+})
+
 describe('a wait that crossed the end of its attempt', () => {
   const left = async () => {
     const job = await running(database)
