@@ -7,6 +7,7 @@ import { quoteIdentifier } from '../sql.ts'
 import { batchRoutes } from './batches.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { enqueueRoute } from './enqueue.ts'
+import { eventRoutes } from './events.ts'
 import { followUpRoutes } from './follow-ups.ts'
 import { idempotencyKeyOf, inputOf } from './input.ts'
 import { jobRoutes } from './jobs.ts'
@@ -49,6 +50,7 @@ const MAX_BODY_BYTES = 4 * 1024 * 1024
 export const apiRoutes: readonly Route[] = [
   enqueueRoute,
   ...jobRoutes,
+  ...eventRoutes,
   ...deadLetterRoutes,
   ...followUpRoutes,
   ...queueRoutes,

@@ -20,6 +20,7 @@ export const STATUS = {
   invalid_ordering_key: 400,
   invalid_rate_key: 400,
   invalid_unique: 400,
+  invalid_event: 400,
   unauthorized: 401,
   forbidden: 403,
   not_found: 404,
@@ -28,9 +29,11 @@ export const STATUS = {
   not_retryable: 409,
   not_movable: 409,
   idempotency_conflict: 409,
+  already_ended: 409,
   payload_too_large: 413,
   body_too_large: 413,
   unsupported_media_type: 415,
+  too_many_events: 429,
   /** The database is away, or does not have what it should. */
   unavailable: 503,
 } as const
@@ -66,6 +69,7 @@ export class Problem extends Error {
 
 const HEADERS: Readonly<Partial<Record<ApiStatus, Record<string, string>>>> = {
   401: { 'www-authenticate': 'Bearer' },
+  429: { 'retry-after': '60' },
   503: { 'retry-after': '1' },
 }
 

@@ -7,6 +7,7 @@ import { adminCommand, ids, none, one } from './cli-admin.ts'
 import { Failure, type Group } from './cli-command.ts'
 import { cancelCommand, retryCommand } from './cli-job-change.ts'
 import { enqueueCommand, waitCommand } from './cli-job-enqueue.ts'
+import { eventCommand } from './cli-job-event.ts'
 import { errorText, jobColumns, jobFilter, jobFilterOptions } from './cli-job-filter.ts'
 import { pageOptions, printList } from './cli-list.ts'
 import { type Column, facts, moment, printable, table } from './cli-table.ts'
@@ -59,7 +60,16 @@ const problemsCommand = adminCommand({
 export const jobGroup: Group = {
   name: 'job',
   summary: 'Lists, shows, enqueues, retries and cancels jobs.',
-  commands: [listCommand, showCommand, problemsCommand, enqueueCommand, waitCommand, retryCommand, cancelCommand],
+  commands: [
+    listCommand,
+    showCommand,
+    problemsCommand,
+    enqueueCommand,
+    waitCommand,
+    retryCommand,
+    cancelCommand,
+    eventCommand,
+  ],
 }
 
 const attemptColumns: readonly Column<AttemptView>[] = [

@@ -297,6 +297,12 @@ describe('lists of jobs', () => {
   })
 })
 
+it('an event comes to a job, and is kept until somebody waits for it', async () => {
+  const { body } = await post({ kind: 'a' })
+  const answer = await call('POST', `/api/jobs/${body.id}/events/approval`, { body: { payload: { by: 'ann' } } })
+  expect([answer.status, answer.body]).toEqual([200, { state: 'kept' }])
+})
+
 it('tells whoever runs it of every request, and never of a key', async () => {
   api.events.length = 0
   await post({ kind: 'a' })
