@@ -1,9 +1,9 @@
 // Who may call what: the one table of SQL roles. A migration reads it (migrate-roles.ts), and so does `millrace roles`.
 
-/** Looks at everything and changes nothing: dashboards. */
+/** Looks at everything but secrets, and changes nothing: dashboards. */
 const READER = [
   ...['dead_letter_depth', 'dead_letter_detail', 'get_batch', 'get_endpoint', 'is_restored', 'job', 'job_counts'],
-  ...['job_detail', 'job_state', 'kind_stats', 'kinds', 'list_batches', 'list_dead_letters', 'list_deliveries'],
+  ...['job_detail', 'job_state', 'kind_stats', 'list_batches', 'list_dead_letters', 'list_deliveries'],
   ...['list_endpoints', 'list_follow_up_problems', 'list_jobs', 'list_leaders', 'list_runtimes', 'list_schedules'],
   ...['migrations', 'preview_batch', 'queue_stats'],
 ] as const
