@@ -299,7 +299,9 @@ export class Dispatcher {
     const { state, fresh, disabled } = await this.#closer.deliver({ segment, id, attempt, outcome, report })
     const { onEvent } = this.#options
     onEvent({ type: 'closed', job: id, kind, attempt, state, fresh, ...('error' in outcome && outcome.error) })
-    if (disabled) onEvent({ type: 'endpoint_disabled', endpoint: delivery.endpoint, reason: disabled })
+    if (!disabled) return
+    this.#endpoints.forget()
+    onEvent({ type: 'endpoint_disabled', endpoint: delivery.endpoint, reason: disabled })
   }
 
   /** Null: the database did not answer. */

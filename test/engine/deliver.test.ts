@@ -72,7 +72,7 @@ describe('the log', () => {
   it('is written with the outcome, or neither is', async () => {
     await endpoints().create({ name: 'shop', url })
     const job = await delivery()
-    const [session] = await database.connections(1)
+    const session = await database.connect()
     await session`begin`
     await session`select from millrace.deliver(array[${job.segment}::bigint], array[${job.id}::bigint], array[1], '{completed}', null,
       '[{"endpoint": "shop", "message": "msg_1", "event": "webhook.test", "latency_ms": 1, "status": 204}]')`
