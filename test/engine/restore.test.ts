@@ -3,7 +3,7 @@
 import { toSql } from 'millrace'
 import { startPostgres } from 'millrace/node'
 import postgres from 'postgres'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { type ClaimedJob, SqlEngine } from '../../core/sql-engine.ts'
 import { migrateDatabase } from '../../functions/node/migrations.ts'
 import { claimAll, close, completed, enqueue, failed, ref, useEngine } from '../support/engine-database.ts'
@@ -118,6 +118,12 @@ test('what is enqueued while the open jobs are taken over is run, and nothing th
   })
   expect(ids.during).toEqual([open])
   expect((await drain(here.engine)).sort()).toEqual([ids.known, ids.elsewhere].sort())
-  await here.sql`select millrace.survey()`
-  expect(await here.sql`select from millrace.segment where not drained`).toHaveLength(1)
+  // Transactions of other tests' databases are waited for.
+  await vi.waitFor(
+    async () => {
+      await here.sql`select millrace.survey()`
+      expect(await here.sql`select from millrace.segment where not drained`).toHaveLength(1)
+    },
+    { timeout: 10_000, interval: 20 },
+  )
 })

@@ -1,5 +1,7 @@
 // The rights of the database are those of the table in core/roles.ts: nothing is missing, nothing is too much.
 
+import { readdir, readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { functionsOf, markerOf, type Role, roleNames } from '../../core/roles.ts'
 import { quoted, useRoles } from '../support/roles.ts'
@@ -92,6 +94,25 @@ test('dynamic SQL is made of our own names only', async () => {
   const dynamic = (await functions()).filter(({ body }) => /\bexecute\b/i.test(body)).map(({ name }) => name)
   // prune and count_*: the number of a slot goes in; whoever adds one says why it is safe.
   expect(dynamic).toEqual(['count_available', 'count_ended', 'count_open', 'prune'])
+})
+
+/** What follows the schema in a statement. */
+const NAMED = /\$\{[^}]*(?:schema|engine)[^}]*\}\.([a-z_]+)(\(?)/g
+
+test('TypeScript calls listed functions, and reads no table', async () => {
+  const root = fileURLToPath(new URL('../../', import.meta.url))
+  const paths = await Promise.all(['core', 'functions'].map(folder => readdir(`${root}${folder}`, { recursive: true })))
+  const sources = paths.flatMap((names, n) => names.map(name => `${['core', 'functions'][n]}/${name}`))
+  const wrong: string[] = []
+  let calls = 0
+  for (const path of sources.filter(name => name.endsWith('.ts') && !name.startsWith('core/migrate'))) {
+    for (const [text, name = '', call] of (await readFile(`${root}${path}`, 'utf8')).matchAll(NAMED)) {
+      calls++
+      if (call !== '(' || !listed.has(name)) wrong.push(`${path}: ${text}`)
+    }
+  }
+  expect(wrong).toEqual([])
+  expect(calls).toBeGreaterThan(20)
 })
 
 test('a function that another role has is none of this one', () => {

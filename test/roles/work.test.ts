@@ -10,6 +10,7 @@ import {
   enqueueUnique,
   getJob,
   job,
+  sendEvent,
   syncManifest,
   waitFor,
 } from 'millrace'
@@ -70,8 +71,9 @@ test('enqueuer: enqueues with every option beside tables of its own, cancels, lo
 test('deployer, maintenance and ingress: a job from its declaration to its webhook, and one of a schedule', async () => {
   const receiver = serve({
     kinds: [
-      handle(resize, async ({ width }, { attempt, heartbeat }) => {
+      handle(resize, async ({ width }, { attempt, heartbeat, waitForEvent }) => {
         await heartbeat()
+        if (width === 9) return waitForEvent('approval').payload
         if (width === 8 && attempt === 1) throw new Error('not yet')
         return { height: 2 * width }
       }),
@@ -102,6 +104,9 @@ test('deployer, maintenance and ingress: a job from its declaration to its webho
     attempt: 2,
     result: { height: 16 },
   })
+  const waiting = await app.begin(tx => enqueue(tx, declared, { width: 9 }))
+  await sendEvent(app, waiting, 'approval', { payload: { by: 'ann' } })
+  expect(await waitFor(app, waiting, { timeoutSeconds: 15 })).toMatchObject({ result: { by: 'ann' } })
   await hooks.deliveries.first(({ event }) => event.data.job_id === Number(id))
   await work.events.first({ type: 'fired' })
   const errors = work.events.all.filter(event => 'error' in event)
