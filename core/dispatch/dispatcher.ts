@@ -11,15 +11,17 @@ import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
 import type { WaitRequest } from '../waits/register.ts'
 import { authorized, type Credentials } from './authorize.ts'
 import { Closer } from './closer.ts'
-import { type Delivery, deliveryOf, deliveryParts, excerptOf, reportOn, WEBHOOK_KIND } from './delivery.ts'
-import { type Endpoint, Endpoints } from './endpoints.ts'
+import { Deliverer } from './deliverer.ts'
+import { WEBHOOK_KIND } from './delivery.ts'
+import { Endpoints } from './endpoints.ts'
 import type { OnEvent } from './events.ts'
 import { Gate } from './gate.ts'
 import { Hands } from './hands.ts'
 import type { Idle } from './idle.ts'
-import { requestFor, requestOf, type Sender } from './request.ts'
+import { requestFor, type Sender } from './request.ts'
 import { type Route, Routes } from './route.ts'
 import { type Transport, TransportError } from './transport.ts'
+import { NO_CALLBACK_URL, noTarget, RELEASE, throttledBefore, unbuilt } from './unsent.ts'
 import { type Verdict, verdictOn, verdictOnFailure } from './verdict.ts'
 
 export interface DispatcherOptions {
@@ -46,7 +48,6 @@ const ROUTES_AGE_MS = 30_000
 const LEFT_OUT_MS = 1_000
 /** For a rate that allows the next job at any moment. */
 const SHORTEST_REST_MS = 10
-const NO_TARGET_DELAY_MS = 30_000
 /** A target that pauses for longer has its waiting jobs put back. */
 const LONGEST_PAUSE_IN_HAND_MS = 2_000
 
@@ -55,6 +56,7 @@ export class Dispatcher {
   readonly #hands: Hands
   readonly #routes: Routes
   readonly #endpoints: Endpoints
+  readonly #deliverer: Deliverer
   readonly #closer: Closer
   readonly #gates = new Map<string, Gate>()
   readonly #abort = new AbortController()
@@ -81,6 +83,11 @@ export class Dispatcher {
     )
     this.#endpoints = new Endpoints(options.engine, deriveSealingKeyring(options.sender.keyring))
     this.#closer = new Closer(options.engine, options.onEvent)
+    this.#deliverer = new Deliverer({
+      ...{ endpoints: this.#endpoints, routes: this.#routes, closer: this.#closer },
+      ...{ transport: options.transport, onEvent: options.onEvent, signal: this.#abort.signal },
+      inTurn: async (job, route, send) => this.#unsendable(job, route) ?? this.#sendInTurn(job, route, send),
+    })
   }
 
   /** Jobs claimed and not yet settled. */
@@ -200,7 +207,7 @@ export class Dispatcher {
   /** Never rejects. */
   async #take(job: ClaimedJob): Promise<void> {
     try {
-      if (job.kind === WEBHOOK_KIND) return await this.#takeDelivery(job)
+      if (job.kind === WEBHOOK_KIND) return await this.#deliverer.take(job)
       const route = this.#routes.of(job) ?? (await this.#lookAgain(job))
       const verdict =
         this.#unsendable(job, route) ??
@@ -287,59 +294,6 @@ export class Dispatcher {
     this.#options.onEvent({ type: 'closed', job: id, kind, attempt, state, fresh, ...error })
   }
 
-  /** The same for a webhook delivery. */
-  async #takeDelivery(job: ClaimedJob): Promise<void> {
-    const delivery = deliveryOf(job)
-    const verdict = await this.#deliverTo(await this.#lookUp(delivery), job, delivery)
-    if (verdict.do !== 'close') return
-    const report = reportOn(delivery, verdict.outcome, verdict.sent)
-    if (report === undefined) return this.#close(job, verdict.outcome)
-    const { segment, id, kind, attempt } = job
-    const { outcome } = verdict
-    const { state, fresh, disabled } = await this.#closer.deliver({ segment, id, attempt, outcome, report })
-    const { onEvent } = this.#options
-    onEvent({ type: 'closed', job: id, kind, attempt, state, fresh, ...('error' in outcome && outcome.error) })
-    if (!disabled) return
-    this.#endpoints.forget()
-    onEvent({ type: 'endpoint_disabled', endpoint: delivery.endpoint, reason: disabled })
-  }
-
-  /** Null: the database did not answer. */
-  async #lookUp({ endpoint }: Delivery): Promise<Endpoint | undefined | null> {
-    return this.#endpoints.of(endpoint).catch(error => {
-      this.#options.onEvent({ type: 'error', during: `look-up of endpoint ${endpoint}`, error })
-      return null
-    })
-  }
-
-  async #deliverTo(endpoint: Endpoint | undefined | null, job: ClaimedJob, delivery: Delivery): Promise<Verdict> {
-    if (endpoint === null) return RELEASE
-    const route = endpoint && this.#routes.to(endpoint)
-    if (endpoint === undefined || route === undefined) return NO_ENDPOINT
-    if (endpoint.disabled !== undefined) return disabledAs(endpoint.disabled)
-    if (endpoint.secrets.length === 0) return SECRET_UNREADABLE
-    const send = () => this.#post(job, route, delivery)
-    return this.#unsendable(job, route) ?? (await this.#sendInTurn(job, route, send))
-  }
-
-  async #post(job: ClaimedJob, route: Route, delivery: Delivery): Promise<Verdict> {
-    const { transport, onEvent } = this.#options
-    const { kind, id, attempt } = job
-    let began: number | undefined
-    const since = (from: number) => ({ latencyMs: performance.now() - from })
-    try {
-      const request = requestOf(route, await deliveryParts(delivery, route, Date.now()), this.#abort.signal)
-      onEvent({ type: 'dispatched', job: id, kind, attempt })
-      began = performance.now()
-      const answer = await transport.post(request)
-      const sent = { ...since(began), status: answer.status, response: excerptOf(answer) }
-      return { ...verdictOn(answer, route, Date.now()), sent }
-    } catch (error) {
-      const verdict = error instanceof TransportError ? verdictOnFailure(error, route) : unbuilt(error)
-      return { ...verdict, ...(began !== undefined && { sent: since(began) }) }
-    }
-  }
-
   async #lookAgain(job: ClaimedJob): Promise<Route | undefined> {
     await this.#routes.reload().catch(() => undefined)
     return this.#routes.of(job)
@@ -353,35 +307,3 @@ export class Dispatcher {
     return gate
   }
 }
-
-const close = (outcome: Outcome): Verdict => ({ do: 'close', outcome })
-
-const putBack = (code: string, message: string, delayMs = NO_TARGET_DELAY_MS): Verdict =>
-  close({ kind: 'put_back', error: { code, message }, delayMs })
-
-const RELEASE = close({ kind: 'released' })
-
-/** The request could not be made. */
-const unbuilt = (error: unknown): Verdict =>
-  close({ kind: 'failed', retryable: true, error: { code: 'dispatch_error', message: String(error) } })
-
-const neverSent = (code: string, message: string): Verdict =>
-  close({ kind: 'failed', retryable: false, error: { code, message } })
-
-const NO_ENDPOINT = neverSent('no_endpoint', 'the endpoint of this delivery is gone')
-
-const disabledAs = (reason: string): Verdict =>
-  neverSent('endpoint_disabled', `the endpoint of this delivery is disabled (${reason}): enable it, then redeliver`)
-
-const SECRET_UNREADABLE = putBack(
-  'secret_unreadable',
-  'the secret of this endpoint was sealed with a key that is not in the keyring',
-)
-
-const NO_CALLBACK_URL = putBack('no_callback_url', 'this dispatcher was given no URL of a callback ingress')
-
-const noTarget = ({ kind }: ClaimedJob): Verdict =>
-  putBack('no_target', `kind ${kind} is not declared with a target (yet)`)
-
-const throttledBefore = ({ origin }: Route, pause: number): Verdict =>
-  putBack('throttled', `${origin} asked to wait`, pause)
