@@ -8,7 +8,12 @@ export function grantRole(schema: string, role: Role, user: string): string[] {
   const engine = quoteIdentifier(schema)
   const names = [markerOf(role), ...functionsOf(role)].map(name => `${engine}.${quoteIdentifier(name)}`)
   const to = `to ${quoteIdentifier(user)}`
-  return [`grant usage on schema ${engine} ${to};`, `grant execute on function\n  ${names.join(',\n  ')}\n  ${to};`]
+  return [
+    // A dump that was restored without rights has the default one.
+    `revoke execute on all functions in schema ${engine} from public;`,
+    `grant usage on schema ${engine} ${to};`,
+    `grant execute on function\n  ${names.join(',\n  ')}\n  ${to};`,
+  ]
 }
 
 /** Takes all of the engine's rights from a user but what comes with the roles in `left`. */
