@@ -22,7 +22,7 @@ export interface PayloadCodec {
 
 /** A job, a dispatch or a webhook's `data`: whatever has payloads, and says of which kind they are. */
 interface HoldsPayloads {
-  readonly kind: string
+  readonly kind?: unknown
   readonly args?: unknown
   readonly result?: unknown
   readonly progress?: unknown
@@ -38,11 +38,13 @@ interface HoldsPayloads {
  * const { result } = await decodePayloads(codec, event.data)
  */
 export async function decodePayloads<T extends HoldsPayloads>(codec: PayloadCodec, from: T): Promise<T> {
-  const decoded = async (value: unknown) => codec.decode(value as Json, { kind: from.kind })
+  const { kind } = from
+  if (typeof kind !== 'string') codecFailed('What holds the payloads does not say of which kind they are')
+  const decoded = async (value: unknown) => codec.decode(value as Json, { kind })
   const [args, result, progress] = await Promise.all([
     from.args === undefined ? undefined : decoded(from.args),
     from.result === undefined ? undefined : decoded(from.result),
-    openCheckpoint(codec, from.kind, from.progress),
+    openCheckpoint(codec, kind, from.progress),
   ])
   return {
     ...from,

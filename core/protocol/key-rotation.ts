@@ -17,11 +17,14 @@ export function addKey({ keys }: Keyring, kid: string): Keyring {
 
 /**
  * The keyring of the second deploy, once everybody has that of the first: the newest key signs, the one that signed before
- * still verifies what it began, and older ones are gone.
+ * still verifies what it began, and older ones are gone, unless `keep` says otherwise: what is stored encrypted needs its key.
  *
  * @throws {MillraceError} `invalid_keyring` when there is no newer key
  */
-export function activateKey({ keys }: Keyring): Keyring {
+export function activateKey(
+  { keys }: Keyring,
+  { keep = false }: { readonly keep?: boolean | undefined } = {},
+): Keyring {
   const [signing] = keys
   const newest = keys.at(-1) as SigningKey
   if (newest === signing) throw refused('it has one key, which signs already', 'Add one first: millrace keys rotate')
@@ -31,7 +34,7 @@ export function activateKey({ keys }: Keyring): Keyring {
       'Add one first: millrace keys rotate',
     )
   }
-  return { keys: [newest, signing] }
+  return { keys: [newest, ...(keep ? keys.slice(0, -1) : [signing])] }
 }
 
 /** A key id that no key of the ring has: the date as `k20260131`, with a letter for further ones of the day. */

@@ -13,10 +13,12 @@ export const rotateCommand = defineCommand({
    verifies what it began, older ones are gone.
 Within a deploy any order will do. Functions get what keys dispatch makes of each (dispatch_keyring under --json).
 When the attempts begun before the second deploy are over, the old key may be taken out, and must be if it has leaked;
-the next rotation's second step drops it.`,
+the next rotation's second step drops it. With --keep no key is dropped: for data
+keyrings always, for a root key until the webhook secrets sealed with it are sealed anew.`,
   options: {
     ...keysOption,
     activate: { type: 'boolean', help: 'the second step: the newest key (the last one) signs' },
+    keep: { type: 'boolean', help: 'with --activate: no key is dropped, since what is stored needs them' },
     kid: { type: 'string', value: 'ID', help: 'the id of the new key (default: the date, as k20260131)' },
   },
   async run({ values, result, progress }) {
@@ -24,7 +26,7 @@ the next rotation's second step drops it.`,
       throw new UsageError('--kid names a new key, --activate makes none')
     const before = parseKeyring(keysText(values))
     const after = values.activate
-      ? activateKey(before)
+      ? activateKey(before, { keep: values.keep })
       : addKey(before, values.kid ?? freshKid(before.keys, new Date()))
     const kids = after.keys.map(({ kid }) => kid)
     const dispatchKeyring = formatKeyring(deriveDispatchKeyring(after))

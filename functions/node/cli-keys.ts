@@ -24,7 +24,7 @@ const printed = (keyring: Keyring): [string, object] => [
 const generateCommand = defineCommand({
   name: 'keys generate',
   summary: 'Prints a new root keyring of one key: the secret MILLRACE_KEYS of maintenance and the callback ingress.',
-  details: 'Also a new data keyring, MILLRACE_DATA_KEYS, for payloads that are encrypted: never the same one for both.',
+  details: 'Also a data keyring, MILLRACE_DATA_KEYS, for encrypted payloads: never the same one for both.',
   options: { kid: { type: 'string', value: 'ID', help: 'the id of the new key (default: the date, as k20260131)' } },
   run: async ({ values, result }) => result(...printed(generateKeyring(values.kid ?? freshKid([], new Date())))),
 })

@@ -19,6 +19,11 @@ test('rotate puts a new key at the end, rotate --activate brings it to the front
   expect(kidsOf((await keys(['rotate', '--activate'], next)).stdout)).toEqual(['newer', 'new'])
 })
 
+test('a data keyring keeps all its keys', async () => {
+  const { stdout } = await keys(['rotate', '--activate', '--keep'], `${oldKey},${newKey},newest:${'09'.repeat(32)}`)
+  expect(kidsOf(stdout)).toEqual(['newest', 'old', 'new'])
+})
+
 test('under --json it names the keys, and has what functions get', async () => {
   const { stdout, stderr } = await keys(['rotate', '--json'])
   const { keyring, kids, dispatch_keyring } = JSON.parse(stdout)

@@ -69,7 +69,7 @@ describe.each(modes)('%s mode', mode => {
     })
     const { event } = await app.deliveries.first({})
     expect(event.data).toMatchObject({ args: { 'millrace:enc': 'v1' }, result: { 'millrace:enc': 'v1' } })
-    expect(await decodePayloads(codec, event.data as { kind: string })).toMatchObject({
+    expect(await decodePayloads(codec, event.data)).toMatchObject({
       args: { to: 'alice' },
       result: { greeted: 'hello alice' },
     })

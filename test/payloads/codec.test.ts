@@ -170,4 +170,5 @@ test('decodePayloads opens whatever has payloads, and leaves the rest', async ()
   const data = { kind, args, result, job_id: 7, metadata: { tenant: 'a' } }
   expect(await decodePayloads(encrypted, data)).toEqual({ ...data, args: { n: 1 }, result: 'done' })
   expect(await decodePayloads(encrypted, { kind, args: null })).toEqual({ kind, args: null })
+  await expect(decodePayloads(encrypted, { args })).rejects.toEqual(failed)
 })
