@@ -21,7 +21,7 @@ const MAINTENANCE = [
   ...['batch_step', 'claim', 'close', 'deliver', 'delivery_routes', 'due_schedules', 'expire', 'fail_schedule'],
   ...['fire_schedule', 'kinds', 'lead', 'limited_until', 'open_batches', 'park', 'promote', 'prune', 'pulse', 'quiet'],
   ...['require_leader', 'rescue', 'resign', 'rotate', 'runtime_beat', 'runtime_sleep', 'runtime_start', 'runtime_stop'],
-  ...['sleep_horizon', 'survey'],
+  ...['sleep_horizon', 'survey', 'wait'],
 ] as const
 
 /** Operators, the admin API and the commands: all that applications and readers may, and to change what others enqueued. */

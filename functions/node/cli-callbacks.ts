@@ -14,8 +14,9 @@ const DEFAULT_PORT = 4000
 export const callbacksCommand = defineCommand({
   name: 'callbacks',
   summary: 'Serves the callback ingress until Ctrl-C or SIGTERM, and prints its URL as the first line.',
-  details: `It takes complete, fail and heartbeat from functions that can prove which attempt they speak for, answers
-GET /healthz, and does nothing else. On SIGTERM it finishes the callbacks it has begun and exits with 0.`,
+  details: `It takes complete, fail, heartbeat and wait from functions that can prove which attempt they speak for, events of
+jobs that wait from who has their tokens, answers GET /healthz, and does nothing else. On SIGTERM it finishes the
+callbacks it has begun and exits with 0.`,
   options: {
     ...databaseOption,
     ...schemaOption,
@@ -23,6 +24,7 @@ GET /healthz, and does nothing else. On SIGTERM it finishes the callbacks it has
     port: { type: 'string', value: 'N', help: `the port (default: ${DEFAULT_PORT}; 0 for any free one)` },
     host: { type: 'string', value: 'HOST', help: 'the address to listen on (default: 127.0.0.1)' },
     prefix: { type: 'string', value: 'PATH', help: 'the path before the callback id (default: /api/callbacks)' },
+    'events-prefix': { type: 'string', value: 'PATH', help: 'the path before event tokens (default: /api/events)' },
     'no-compatible': { type: 'boolean', help: "refuse Awa's bearer header X-Awa-Signature" },
     'allow-unsigned': { type: 'boolean', help: 'for development: take unsigned callbacks; on a loopback --host only' },
     'no-prepare': { type: 'boolean', help: 'no named statements; for poolers that do not follow them' },
@@ -45,6 +47,7 @@ GET /healthz, and does nothing else. On SIGTERM it finishes the callbacks it has
       store,
       keyring,
       prefix,
+      eventsPrefix: values['events-prefix'],
       compatible: !values['no-compatible'],
       allowUnsigned,
       onEvent: reportFailures,

@@ -17,6 +17,7 @@ export const sendingOptions = {
     help: 'where functions reach the callback ingress (default: $MILLRACE_CALLBACK_URL)',
   },
   'callback-prefix': { type: 'string', value: 'PATH', help: 'its path (default: /api/callbacks)' },
+  'events-prefix': { type: 'string', value: 'PATH', help: 'where it takes events (default: /api/events)' },
   'in-hand': { type: 'string', value: 'N', help: 'jobs claimed and not yet settled at most (default: 1000)' },
   batch: { type: 'string', value: 'N', help: 'jobs per claim at most (default: 500)' },
   ...credentialsOptions,
@@ -33,6 +34,7 @@ export const sendingValues = (values: ValuesOf<typeof sendingOptions>) =>
   ({
     callbackUrl: values['callback-url'] ?? process.env.MILLRACE_CALLBACK_URL,
     callbackPrefix: values['callback-prefix'],
+    eventsPrefix: values['events-prefix'],
     compatible: !values['no-compatible'],
     schema: values.schema,
     inHand: integer('in-hand', values['in-hand'], 1, 100_000),
