@@ -8,8 +8,8 @@ type Entry = Command | Group
 /** Loaded when they are needed: most of a short command's time would go into what it does not use. */
 const LOAD: Readonly<Record<string, () => Promise<Entry>>> = {
   migrate: async () => (await import('./cli-migrate.ts')).migrateCommand,
-  roles: async () => (await import('./cli-roles.ts')).rolesGroup,
   pg: async () => (await import('./cli-pg.ts')).pgCommand,
+  roles: async () => (await import('./cli-roles.ts')).rolesGroup,
   keys: async () => (await import('./cli-keys.ts')).keysGroup,
   callbacks: async () => (await import('./cli-callbacks.ts')).callbacksCommand,
   api: async () => (await import('./cli-api.ts')).apiCommand,
