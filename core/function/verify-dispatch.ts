@@ -1,8 +1,7 @@
 // Checking a dispatch without the receiver: for functions that answer and call back in their own way.
 
-import type { Json } from '../json.ts'
 import { idempotencyKeyOf } from '../protocol/dispatch-headers.ts'
-import type { CallbackAction, CompleteBody, DispatchBody, FailBody, HeartbeatBody } from '../wire.ts'
+import type { CallbackAction, CompleteBody, DispatchBody, FailBody, HeartbeatBody, WaitBody } from '../wire.ts'
 import { type KeyOptions, keySource } from './configuration.ts'
 import { type CallbackAddress, type Delivered, deliver } from './deliver.ts'
 import { platformPort, type ReceiverPort } from './port.ts'
@@ -23,7 +22,7 @@ type BodyOf<Action> = Action extends 'complete'
     ? FailBody
     : Action extends 'heartbeat'
       ? HeartbeatBody
-      : { readonly [field: string]: Json | undefined }
+      : WaitBody
 
 /** Where the end of the attempt is told. */
 export interface DispatchCallback {

@@ -43,7 +43,7 @@ test('Python: standardwebhooks and svix, with either secret', async context => {
   if ('missing' in found) return context.skip(`no Python with the packages: ${found.missing}`)
   const { received, old, next } = await rotating('python')
   const headers = headersOf(received)
-  const verified = await verifyInPython(found.python, [
+  const verified = await verifyInPython(found, [
     { secret: old, body: received.text, headers },
     { secret: next, body: received.text, headers },
     { secret: next, body: `${received.text} `, headers },

@@ -1,11 +1,8 @@
-// Independent verifiers of webhooks: Python's standardwebhooks and svix, in a virtual environment that is made once per machine.
+// Independent verifiers of webhooks: Python's standardwebhooks and svix.
 
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { type Python, pythonWith } from './python.ts'
 
 const run = promisify(execFile)
 
@@ -45,37 +42,12 @@ export interface WebhookToVerify {
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** The interpreter that has the packages, or why there is none. */
-export async function pythonWithWebhooks(): Promise<{ python: string } | { missing: string }> {
-  const name = `millrace-python-${PYTHON_PACKAGES.join('-').replaceAll(/[^a-z0-9.]+/g, '-')}`
-  const home = join(tmpdir(), name)
-  const python = join(home, 'bin', 'python')
-  if (existsSync(python)) return { python }
-  // Made aside, so that nobody comes upon half of it.
-  await mkdir(tmpdir(), { recursive: true })
-  const making = await mkdtemp(`${home}-`)
-  try {
-    await run('python3', ['-m', 'venv', '--without-pip', making], { timeout: 60_000 })
-    const target = join(making, 'packages')
-    const options = ['--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary', ':all:', '--retries', '1']
-    await run('python3', ['-m', 'pip', 'install', ...options, '--target', target, ...PYTHON_PACKAGES], {
-      timeout: 120_000,
-    })
-    await rename(making, home).catch(error => {
-      if (!existsSync(python)) throw error
-    })
-    return { python }
-  } catch (error) {
-    return { missing: String(error).split('\n').at(0) ?? 'unknown' }
-  } finally {
-    await rm(making, { recursive: true, force: true })
-  }
-}
+/** Python that has the packages, or why there is none. */
+export const pythonWithWebhooks = (): ReturnType<typeof pythonWith> => pythonWith(PYTHON_PACKAGES)
 
 /** What either library says to each: `valid`, or its error. */
-export async function verifyInPython(python: string, cases: readonly WebhookToVerify[]) {
-  const packages = join(python, '..', '..', 'packages')
-  const child = run(python, ['-c', VERIFIER], { env: { ...process.env, PYTHONPATH: packages }, timeout: 60_000 })
+export async function verifyInPython({ python, env }: Python, cases: readonly WebhookToVerify[]) {
+  const child = run(python, ['-c', VERIFIER], { env, timeout: 60_000 })
   child.child.stdin?.end(JSON.stringify(cases))
   return JSON.parse((await child).stdout) as { standardwebhooks: string; svix: string }[]
 }
