@@ -76,13 +76,14 @@ async function signWithAll(secrets: readonly string[], message: WebhookMessage, 
 export const excerptOf = ({ body }: Answer): string =>
   body.slice(0, EXCERPT_LENGTH).toWellFormed().replaceAll('\0', '\ufffd')
 
-/** What goes on the log; undefined for a delivery that was put off without being sent. */
+/** What goes on the log; undefined for a delivery that is handed back. */
 export function reportOn(
   { endpoint, message, event, about }: Delivery,
   outcome: Outcome,
   sent: Sent | undefined,
 ): DeliveryReport | undefined {
-  if (sent === undefined && outcome.kind !== 'failed') return undefined
+  // Put back without being sent is no attempt, until that has gone on for too long: the engine knows.
+  if (sent === undefined && outcome.kind === 'released') return undefined
   const code = 'error' in outcome ? outcome.error?.code : undefined
   return {
     ...{ endpoint, message, event, about },

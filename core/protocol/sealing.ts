@@ -22,7 +22,7 @@ export const deriveSealingKeyring = (root: Keyring): Keyring => ({
   ],
 })
 
-export const isSealed = (text: string): boolean => text.startsWith(PREFIX)
+const isSealed = (text: string): boolean => text.startsWith(PREFIX)
 
 /**
  * Seals a secret for `name`, under which alone it opens again, with the first key. The same secret of the same name gives

@@ -166,7 +166,7 @@ begin
     ) v
     join millrace.job_log j on j.slot = (v.segment % 8)::smallint and j.id = v.id and j.attempt = v.attempt
     left join millrace.kind k on k.name = j.kind
-    left join lateral (select jsonb_build_object('cap_seconds', value) as policy from millrace.setting
+    left join lateral (select millrace.webhook_retries() || jsonb_build_object('cap_seconds', value) as policy from millrace.setting
       where name = 'webhook_backoff_cap_seconds' and j.kind = 'millrace' || '.webhook') p on true
     left join millrace.attempt_state a on a.id = v.id and a.attempt = v.attempt
   ), later as (

@@ -27,13 +27,33 @@ begin
   from jsonb_to_recordset(answers) a(nth bigint, state "char", fresh boolean, result text);
 end $$;
 
--- What somebody else has closed meanwhile was an attempt all the same; but a call that is repeated logs nothing twice.
+-- When a delivery is tried again: soon at first, and for four days in all, so that an endpoint may be away for a weekend.
+create function millrace.webhook_retries() returns jsonb language sql immutable as $$
+  select '{"strategy": "list", "delays_seconds": [5, 60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]}'::jsonb
+$$;
+
+-- What somebody else has closed meanwhile was an attempt all the same, what was put off without being sent is none; and a call
+-- that is repeated logs nothing twice.
 create function millrace.log_deliveries(ends jsonb) returns void language sql as $$
   insert into millrace.delivery (job, attempt, endpoint, message, event, about, state, status, code, latency_ms, response)
   select e.job, e.attempt, e.endpoint, e.message, e.event, e.about, e.state, e.status, left(e.code, 100), e.latency_ms, left(e.response, 1000)
   from jsonb_to_recordset(ends) e(job bigint, attempt int, endpoint text, message text, event text, about bigint, state "char", fresh boolean,
     status int, code text, latency_ms int, response text)
-  where e.fresh or not exists (select from millrace.delivery d where d.job = e.job and d.attempt = e.attempt)
+  where (e.latency_ms is not null or e.state <> 's')
+    and (e.fresh or not exists (select from millrace.delivery d where d.job = e.job and d.attempt = e.attempt))
+$$;
+
+-- Attempts that rescue has closed: their dispatcher died before it could tell.
+create function millrace.log_lost_deliveries(segments bigint[], ids bigint[], attempts int[]) returns void language sql
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  insert into millrace.delivery (job, attempt, endpoint, message, event, about, state, code)
+  select j.id, j.attempt, j.payload ->> 'endpoint', coalesce(j.payload ->> 'message', 'msg_' || j.id), j.payload #>> '{event,type}',
+    (j.payload #>> '{event,data,job_id}')::bigint, o.state, o.error ->> 'code'
+  from unnest(segments, ids, attempts) u(segment, id, attempt)
+  join millrace.job_log j on j.slot = (u.segment % 8)::smallint and j.id = u.id and j.attempt = u.attempt
+  join millrace.outcome_log o on o.slot = j.slot and o.id = j.id and o.attempt = j.attempt
+  where j.kind = 'millrace' || '.webhook' and o.state in ('f', 'r')
+    and not exists (select from millrace.delivery d where d.job = j.id and d.attempt = j.attempt)
 $$;
 
 -- Notes how endpoints fare: writes only when that changes. Answers which are disabled from now on, and why: {name: reason}.

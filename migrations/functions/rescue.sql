@@ -108,6 +108,7 @@ begin
     from (
       select array_agg(v.outcome order by v.nth) as outcomes, jsonb_agg(v.detail order by v.nth) as details from millrace.silence(ids, attempts, codes) v
     ) said cross join lateral millrace.close(segments, ids, attempts, said.outcomes, said.details) c;
+    perform millrace.log_lost_deliveries(segments, ids, attempts);
   exception when others then
     if size = 1 then
       raise warning 'millrace: attempt % of job % cannot be closed: %', attempts[1], ids[1], sqlerrm using errcode = sqlstate;

@@ -23,7 +23,7 @@ insert into millrace.setting values
   ('dead_letter_retention_seconds', 2592000, 'how long a dead letter is kept, unless its queue says otherwise'),
   ('aging_seconds', 60, 'a job that waits for that long is served as if its priority were one better; 0: never'),
   ('webhook_max_attempts', 12, 'attempts of a webhook delivery'),
-  ('webhook_backoff_cap_seconds', 21600, 'longest wait between two attempts of a webhook delivery'),
+  ('webhook_backoff_cap_seconds', 86400, 'longest wait between two attempts of a webhook delivery'),
   ('endpoint_disable_seconds', 432000, 'an endpoint to which nothing has got through for so long is disabled'),
   ('delivery_retention_seconds', 2592000, 'how long the log of deliveries, and of follow-ups that failed, is kept'),
   ('kept_events_limit', 100, 'events that are kept for a job before it waits for them'),

@@ -81,6 +81,31 @@ describe('the log', () => {
     expect(await database.engine.job(job.id)).toMatchObject({ state: 'running' })
   })
 
+  it('leaves out what was put off unsent, until that counts as an attempt', async () => {
+    await endpoints().create({ name: 'shop', url })
+    const unsent = { latency_ms: undefined, status: undefined, code: 'secret_unreadable' }
+    const putBack: Outcome = { kind: 'put_back', error: { code: 'secret_unreadable', message: '' }, delayMs: 0 }
+    await deliver(item(await delivery(), putBack, unsent))
+    expect((await deliveries().list({})).items).toEqual([])
+    await database.sql`update millrace.deferred set put_back = jsonb_build_object('since', now() - interval '2 days')`
+    await database.engine.promote(1)
+    expect(await deliver(item(only(await claimAll(database)), putBack, unsent))).toMatchObject([{ state: 'failed' }])
+    expect((await deliveries().list({})).items).toMatchObject([
+      { state: 'failed', code: 'secret_unreadable', latency_ms: null },
+    ])
+  })
+
+  it('has attempts whose dispatcher died, so that they are redelivered with the others', async () => {
+    await endpoints().create({ name: 'shop', url })
+    const job = await delivery()
+    await database.sql`update millrace.runtime set lost_at = now() - interval '1 second'`
+    expect(await database.engine.rescue(10)).toMatchObject({ lost: 1 })
+    expect((await deliveries().list({})).items).toMatchObject([
+      { job: Number(job.id), state: 'failed', code: 'dispatcher_lost', event: 'webhook.test', latency_ms: null },
+    ])
+    expect(await deliveries().redeliverMany('shop')).toEqual({ redelivered: 1, refused: 0 })
+  })
+
   it('cuts an answer off', async () => {
     await endpoints().create({ name: 'shop', url })
     await deliver(item(await delivery(), failed, { response: 'x'.repeat(1_500) }))

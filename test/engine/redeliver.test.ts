@@ -64,6 +64,15 @@ describe('one delivery', () => {
     expect(only(await claimAll(database))).toMatchObject({ id: job.id, attempt: 2 })
   })
 
+  it('is tried again over four days', async () => {
+    const waits = await database.sql<{ seconds: number }[]>`
+      select extract(epoch from millrace.backoff(millrace.webhook_retries() || '{"jitter": 0}', n))::int as seconds from generate_series(1, 11) n`
+    expect(waits.map(({ seconds }) => seconds)).toEqual([
+      5, 60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400, 86400,
+    ])
+    expect(waits.reduce((sum, { seconds }) => sum + seconds, 0) / 86400).toBeGreaterThan(4)
+  })
+
   it('is refused where it cannot be sent', async () => {
     await create()
     const [first, second] = [await delivered(fatal), await delivered(completed)]
