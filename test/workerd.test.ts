@@ -4,7 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { deriveDispatchKeyring, formatKeyring } from 'millrace/protocol'
+import { waitFor } from 'millrace'
+import { deriveDispatchKeyring, eventKey, eventToken, formatKeyring } from 'millrace/protocol'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { processes } from '../examples/shop/demo/processes.ts'
 import { wranglerDev } from '../examples/shop/demo/wrangler.ts'
@@ -46,7 +47,12 @@ async function edge(mode: 'sync' | 'callback') {
     await expect.poll(() => database.job(id), { timeout: 10_000 }).toHaveProperty('finished_at', expect.any(String))
     return database.job(id)
   }
-  return { end }
+  const waits = async (args: object) => {
+    const id = await database.enqueue('resize', args)
+    await expect.poll(() => database.job(id), { timeout: 10_000 }).toHaveProperty('wait.name', 'width')
+    return id
+  }
+  return { database, end, waits }
 }
 
 test.each(['sync', 'callback'] as const)('%s mode: a Worker does the job', async mode => {
@@ -60,6 +66,15 @@ test.each(['sync', 'callback'] as const)('%s mode: what a Worker gives up on has
   const job = await end({ width: -1 })
   expect(job).toMatchObject({ state: 'failed', attempt: 1 })
   expect(job.errors[0]?.message).toContain('a width is not negative')
+})
+
+test.each(['sync', 'callback'] as const)('%s mode: a Worker waits, and takes the event by its token', async mode => {
+  const { database, waits } = await edge(mode)
+  const id = await waits({ width: 0 })
+  const token = eventToken(eventKey(keyring.keys[0], id), id, 'width')
+  const response = await fetch(`${worker}/api/events/${token}`, { method: 'POST', body: '{"width": 7}' })
+  expect(await response.json()).toEqual({ state: 'applied', job_state: 'available' })
+  expect((await waitFor(database.sql, id)).result).toMatchObject({ payload: 7 })
 })
 
 test('the ingress in workerd refuses what is not signed', async () => {

@@ -15,7 +15,7 @@ export interface Expression {
 }
 
 /** Characters. */
-export const MAX_EXPRESSION_LENGTH = 4_000
+const MAX_EXPRESSION_LENGTH = 4_000
 /** A unit is a value looked at or made, or 16 characters of a text; so many take well below half a second. */
 const BUDGET = 100_000
 const CHARACTERS_PER_UNIT = 16

@@ -22,6 +22,7 @@ const receiver = serve({
   kinds: [
     handle(resize, async ({ width }, job) => {
       await job.setProgress({ percent: 50, message: `in ${navigator.userAgent}` })
+      if (width === 0) return job.waitForEvent('width', { transform: 'payload.width' })
       if (width < 0) throw new NonRetryableError('a width is not negative')
       return { height: 2 * width, runsOn: navigator.userAgent }
     }),

@@ -8,7 +8,7 @@ import { deriveDispatchKeyring, formatKeyring } from 'millrace/protocol'
 import * as v from 'valibot'
 import { listen } from './http-server.ts'
 import { keyring } from './ingress.ts'
-import { freshDatabase } from './maintenance.ts'
+import { freshDatabase, type Maintaining } from './maintenance.ts'
 import { Recorder } from './maintenance-recorder.ts'
 
 export type Mode = 'callback' | 'sync'
@@ -17,7 +17,12 @@ export const MODES: readonly Mode[] = ['callback', 'sync']
 const order = defineKind({ name: 'order', args: v.any() })
 
 /** Everything that a job of the kind `order` needs, with this handler; `maxAttempts` is 1, so that nothing is hidden by a retry. */
-export async function startWaiting(mode: Mode, run: (job: Job, args: unknown) => unknown, kind: object = {}) {
+export async function startWaiting(
+  mode: Mode,
+  run: (job: Job, args: unknown) => unknown,
+  kind: object = {},
+  maintaining: Maintaining = {},
+) {
   const database = await freshDatabase()
   const ingress = await listen(callbacks({ store: new SqlEngine(toSql(database.sql)), keyring }).fetch)
   const finished = new Recorder<ReceiverEvent>()
@@ -26,7 +31,7 @@ export async function startWaiting(mode: Mode, run: (job: Job, args: unknown) =>
   const receiver = serve({ kinds: handlers, dispatchKeys, onEvent: finished.push })
   const url = await listen(request => receiver.fetch(request))
   await database.declare([{ name: 'order', target: { url, mode }, maxAttempts: 1, ...kind }])
-  const maintenance = await database.maintain({ callbackUrl: ingress, listen: true })
+  const maintenance = await database.maintain({ callbackUrl: ingress, listen: true, ...maintaining })
 
   /** Resolves with the job once it has ended, which must be so. */
   const until = async (id: string, state: string) => {

@@ -1,6 +1,6 @@
 // Functions that wait for events, in both modes: over a real ingress and dispatcher, and Postgres.
 
-import { sendEvent } from 'millrace'
+import { type Sql, sendEvent } from 'millrace'
 import type { Job } from 'millrace/function'
 import { describe, expect, test } from 'vitest'
 import { startFunctionServer } from '../support/function-server.ts'
@@ -181,4 +181,20 @@ test('an answer with Millrace-Wait in callback mode waits as well, and one that 
     const broken = await until(await enqueue(kind, { wait: { nam: 'approval' } }), 'failed')
     expect(broken.errors).toMatchObject([{ code: 'invalid_wait', message: expect.stringContaining('name') }])
   }
+})
+
+test('sync mode: a dispatcher that cannot reach the database does not forget the wait', async () => {
+  let left = 3
+  const wrap = (sql: Sql): Sql => ({
+    query: async (text, params) => {
+      if (text.includes('.wait(') && left-- > 0) throw new Error('the database is away')
+      return sql.query(text, params)
+    },
+  })
+  const { sql, enqueue, waits, until, maintenance } = await startWaiting('sync', charge, {}, { wrap })
+  const id = await enqueue('order')
+  await waits(id)
+  expect(maintenance.events.of({ type: 'error', during: 'wait' })).toHaveLength(3)
+  await sendEvent(sql, id, 'payment')
+  expect(await until(id, 'completed')).toMatchObject({ attempt: 2, result: { payload: null } })
 })
