@@ -5,7 +5,7 @@ const READER = [
   ...['dead_letter_depth', 'dead_letter_detail', 'get_batch', 'get_endpoint', 'is_restored', 'job', 'job_counts'],
   ...['job_detail', 'job_state', 'kind_stats', 'list_batches', 'list_dead_letters', 'list_deliveries'],
   ...['list_endpoints', 'list_follow_up_problems', 'list_jobs', 'list_leaders', 'list_runtimes', 'list_schedules'],
-  ...['migrations', 'preview_batch', 'queue_stats'],
+  ...['jobs_of_tenant', 'migrations', 'preview_batch', 'queue_stats'],
 ] as const
 
 /** Applications: they enqueue, cancel and look up single jobs, and tell them of events. */
@@ -28,6 +28,7 @@ const MAINTENANCE = [
 const OPERATOR = [
   ...READER,
   ...ENQUEUER,
+  ...['api_key_by_hash', 'api_key_create', 'api_key_revoke', 'api_key_rotate', 'get_api_key', 'list_api_keys', 'list_audit'],
   ...['batch_step', 'cancel_batch', 'drain_queue', 'endpoint_create', 'endpoint_delete', 'endpoint_disable'],
   ...['endpoint_enable', 'endpoint_rotate', 'endpoint_test', 'endpoint_update', 'move', 'open_batches', 'pause_queue'],
   ...['pause_schedule', 'purge_batches', 'purge_dead_letters', 'redeliver', 'redeliver_many', 'resume_queue'],

@@ -2,8 +2,9 @@
 -- transaction, so a crash loses nothing, and nothing is done twice.
 
 -- Asks for `operation` (retry, cancel, set_priority, move_queue) on every job that matches and has an id by now. filter: as in
--- list_jobs, or {"all": true}; which states unless it says so: see batch_filter. params: {priority?, queue?}.
-create function millrace.submit_batch(operation text, filter jsonb, params jsonb default '{}', by text default null) returns jsonb language plpgsql as $$
+-- list_jobs, or {"all": true}; which states unless it says so: see batch_filter. params: {priority?, queue?}. by: for its record;
+-- actor: see audit, `by` unless given.
+create function millrace.submit_batch(operation text, filter jsonb, params jsonb default '{}', by text default null, actor text default null) returns jsonb language plpgsql as $$
 declare
   wanted jsonb := millrace.batch_filter(operation, filter, params);
   made bigint;
@@ -11,6 +12,8 @@ begin
   insert into millrace.batch (operation, filter, params, created_by, upper_id)
   select submit_batch.operation, wanted, params, by, case when is_called then last_value else 0 end from millrace.job_id
   returning id into made;
+  perform millrace.audit(coalesce(actor, by), 'batch.submit', jsonb_build_object('batch', made, 'operation', operation, 'filter', wanted,
+    'params', params, 'by', by));
   perform millrace.wake('batches');
   return millrace.get_batch(made);
 end $$;
@@ -86,20 +89,21 @@ create function millrace.batch_apply(b millrace.batch, ids bigint[], out changed
 begin
   case b.operation
     when 'retry' then
-      select count(*) filter (where r.retried), count(*) filter (where r.problem is not null) into changed, refused from millrace.retry(ids) r;
+      select count(*) filter (where r.retried), count(*) filter (where r.problem is not null) into changed, refused from millrace.retry_jobs(ids) r;
     when 'cancel' then
       select count(*) filter (where c.cancelled), count(*) filter (where not c.cancelled) into changed, refused
       from millrace.cancel(ids, format('batch %s', b.id)) c;
     else
       select count(*) filter (where m.moved), count(*) filter (where m.problem is not null) into changed, refused
-      from millrace.move(ids, b.params ->> 'queue', (b.params ->> 'priority')::int) m;
+      from millrace.move_jobs(ids, b.params ->> 'queue', (b.params ->> 'priority')::int) m;
   end case;
 end $$;
 
 -- Stops a batch; what is done stays done. Waits for the chunk that is under way. Null: there is no such batch.
-create function millrace.cancel_batch(id bigint) returns jsonb language plpgsql as $$
+create function millrace.cancel_batch(id bigint, by text default null) returns jsonb language plpgsql as $$
 begin
   update millrace.batch x set state = 'cancelled', finished_at = now() where x.id = cancel_batch.id and x.state in ('pending', 'running');
+  perform millrace.audit(by, 'batch.cancel', jsonb_build_object('batch', id)) where found;
   return millrace.get_batch(id);
 end $$;
 
@@ -132,12 +136,13 @@ create function millrace.open_batches() returns jsonb language sql stable as $$
 $$;
 
 -- Forgets what ended longer ago than this. Answers how many.
-create function millrace.purge_batches(older_than_seconds float8) returns int language plpgsql as $$
+create function millrace.purge_batches(older_than_seconds float8, by text default null) returns int language plpgsql as $$
 declare
   purged int;
 begin
   delete from millrace.batch where finished_at <= now() - make_interval(secs => older_than_seconds);
   get diagnostics purged = row_count;
+  perform millrace.audit(by, 'batch.purge', jsonb_build_object('purged', purged, 'older_than_seconds', older_than_seconds)) where purged > 0;
   return purged;
 end $$;
 
@@ -149,7 +154,7 @@ $$;
 -- operations all that have not ended. Refuses what makes no sense.
 create function millrace.batch_filter(operation text, filter jsonb, params jsonb) returns jsonb language plpgsql as $$
 begin
-  perform millrace.check_bulk_filter(filter, array['state', 'kind', 'queue', 'tag', 'ids', 'unique_key', 'enqueued_after', 'enqueued_before', 'all']);
+  perform millrace.check_bulk_filter(filter, array['state', 'kind', 'queue', 'tag', 'ids', 'unique_key', 'tenant', 'enqueued_after', 'enqueued_before', 'all']);
   if operation is null or operation not in ('retry', 'cancel', 'set_priority', 'move_queue') then
     perform millrace.refuse_request('an operation is retry, cancel, set_priority or move_queue');
   elsif operation in ('retry', 'cancel') and params <> '{}' then

@@ -1,7 +1,8 @@
 -- Cancels jobs that have not ended, wherever they stand, in the caller's transaction: what is deferred or available is not
 -- claimed any more, what is running is told at its next heartbeat, and its result is refused. Answers for every job that
--- there is its state from now on, and whether this call has cancelled it.
-create function millrace.cancel(ids bigint[], reason text default null) returns table (id bigint, state text, cancelled boolean)
+-- there is its state from now on, and whether this call has cancelled it. It is audited only if it says by whom: applications
+-- cancel what is theirs.
+create function millrace.cancel(ids bigint[], reason text default null, by text default null) returns table (id bigint, state text, cancelled boolean)
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
@@ -51,6 +52,9 @@ begin
   if found.ids is not null then
     done := done || found.ids;
     perform millrace.announce(found.slots, found.ids, found.attempts, array(select generate_series(1::bigint, cardinality(found.ids))));
+  end if;
+  if by is not null and done <> '{}' then
+    perform millrace.audit(by, 'job.cancel', jsonb_build_object('ids', done, 'reason', reason));
   end if;
   return query
   select u.id, millrace.job_state(u.id), u.id = any (done)

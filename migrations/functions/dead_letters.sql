@@ -1,6 +1,6 @@
 -- Dead letters for operators: lists, last died first, retry and purge by filter, how many there are.
 --
--- filter: {queue?, kind?, reason?, tag?, ids?}. A call looks at no more than 20,000 dead letters, so a page may be short, or
+-- filter: {queue?, kind?, reason?, tag?, tenant?, ids?}. A call looks at no more than 20,000 dead letters, so a page may be short, or
 -- empty, and carries a cursor all the same; a null cursor: that was the last one.
 
 create function millrace.list_dead_letters(filter jsonb, cursor text default null, max_letters int default null) returns jsonb
@@ -8,7 +8,7 @@ language plpgsql as $$
 declare
   part record;
 begin
-  perform millrace.check_filter(filter, array['queue', 'kind', 'reason', 'tag', 'ids']);
+  perform millrace.check_filter(filter, array['queue', 'kind', 'reason', 'tag', 'tenant', 'ids']);
   select * into part from millrace.match_dead_letters(filter, cursor, least(coalesce(max_letters, 100), 1000));
   return (
     select jsonb_build_object('cursor', part.cursor, 'items', coalesce(jsonb_agg(millrace.dead_letter_row(d) order by u.nth), '[]'))
@@ -31,35 +31,38 @@ $$;
 
 -- Retries up to `max_letters` of them, in the given queue and priority or where they were. Answers {retried, refused: [{id,
 -- problem}], cursor}.
-create function millrace.retry_dead_letters(filter jsonb, cursor text, max_letters int, queue text default null, priority int default null)
-returns jsonb language plpgsql as $$
+create function millrace.retry_dead_letters(filter jsonb, cursor text, max_letters int, queue text default null, priority int default null,
+  by text default null) returns jsonb language plpgsql as $$
 declare
   part record;
   answer jsonb;
 begin
-  perform millrace.check_bulk_filter(filter, array['queue', 'kind', 'reason', 'tag', 'ids', 'all']);
+  perform millrace.check_bulk_filter(filter, array['queue', 'kind', 'reason', 'tag', 'tenant', 'ids', 'all']);
   perform millrace.hold_segments();
   select * into part from millrace.match_dead_letters(filter, retry_dead_letters.cursor, max_letters);
   select jsonb_build_object('cursor', part.cursor, 'retried', count(*) filter (where r.retried),
     'refused', coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'problem', r.problem)) filter (where r.problem is not null), '[]'))
-  into answer from millrace.retry(part.ids) r;
+  into answer from millrace.retry_jobs(part.ids) r;
   if queue is not null or priority is not null then
-    perform millrace.move(part.ids, queue, priority);
+    perform millrace.move_jobs(part.ids, queue, priority);
   end if;
+  perform millrace.audit(by, 'dead_letter.retry', jsonb_build_object('filter', filter, 'retried', answer -> 'retried', 'queue', queue, 'priority', priority,
+    'ids', part.ids)) where (answer ->> 'retried')::int > 0;
   return answer;
 end $$;
 
 -- Deletes up to `max_letters` of them, for good. Answers {purged, cursor}.
-create function millrace.purge_dead_letters(filter jsonb, cursor text, max_letters int) returns jsonb language plpgsql as $$
+create function millrace.purge_dead_letters(filter jsonb, cursor text, max_letters int, by text default null) returns jsonb language plpgsql as $$
 declare
   part record;
   purged int;
 begin
-  perform millrace.check_bulk_filter(filter, array['queue', 'kind', 'reason', 'tag', 'ids', 'all']);
+  perform millrace.check_bulk_filter(filter, array['queue', 'kind', 'reason', 'tag', 'tenant', 'ids', 'all']);
   select * into part from millrace.match_dead_letters(filter, purge_dead_letters.cursor, max_letters);
   delete from millrace.dead_letter d where d.id = any (part.ids);
   get diagnostics purged = row_count;
   perform millrace.forget_events(part.ids);
+  perform millrace.audit(by, 'dead_letter.purge', jsonb_build_object('filter', filter, 'purged', purged, 'ids', part.ids)) where purged > 0;
   return jsonb_build_object('cursor', part.cursor, 'purged', purged);
 end $$;
 
@@ -101,7 +104,7 @@ begin
   ids := '{}';
   cursor := null;
   for d in
-    select d.id, d.died_at, millrace.fits(filter, lanes, d.lane, d.kind, d.tags, d.enqueued_at)
+    select d.id, d.died_at, millrace.fits(filter, lanes, d.lane, d.kind, d.tags, d.metadata, d.enqueued_at)
       and (filter ->> 'reason' is null or d.reason = filter ->> 'reason') as fits
     from (
       (select * from millrace.dead_letter d where known is null and (d.died_at, d.id) < (before, before_id) order by d.died_at desc, d.id desc limit looks)

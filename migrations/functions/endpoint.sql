@@ -3,15 +3,10 @@
 --
 -- What dispatchers have read of an endpoint they read anew when they are told that the manifest changed.
 
--- The tenant of a job.
-create function millrace.tenant_of(metadata jsonb) returns text language sql immutable as $$
-  select metadata ->> 'tenant'
-$$;
-
 -- Makes an endpoint. Without a secret it gets a random one, which the answer has as `secret` this one time. signature: as its
 -- secret says, else v1.
 create function millrace.endpoint_create(name text, url text, secret text default null, tenant text default null, kinds text[] default null,
-  events text[] default null, signature text default null, description text default null) returns jsonb language plpgsql as $$
+  events text[] default null, signature text default null, description text default null, by text default null) returns jsonb language plpgsql as $$
 declare
   wanted text[] := coalesce(events, array['completed', 'failed', 'cancelled']);
   signing text := coalesce(signature, millrace.signature_of(secret), 'v1');
@@ -26,12 +21,13 @@ begin
     raise exception 'millrace: there is an endpoint %', quote_literal(name) using errcode = 'unique_violation', constraint = 'endpoint_exists';
   end if;
   perform millrace.put_secret(name, signs_with, 0);
+  perform millrace.audit(by, 'endpoint.create', jsonb_build_object('endpoint', name, 'tenant', tenant, 'kinds', kinds, 'events', wanted));
   return millrace.get_endpoint(name) || case when secret is null then jsonb_build_object('secret', signs_with) else '{}' end;
 end $$;
 
 -- changes: any of url, tenant, kinds, events, description; null takes a tenant, kinds or a description away. Another url is
 -- given a fresh chance.
-create function millrace.endpoint_update(name text, changes jsonb) returns jsonb language plpgsql as $$
+create function millrace.endpoint_update(name text, changes jsonb, by text default null) returns jsonb language plpgsql as $$
 #variable_conflict use_column
 declare
   e millrace.endpoint := millrace.hold_endpoint(name);
@@ -47,25 +43,28 @@ begin
   update millrace.endpoint x set url = e.url, tenant = e.tenant, kinds = e.kinds, events = e.events, description = e.description
   where x.name = e.name;
   perform millrace.forgive_endpoint(e.name) where e.url <> was and e.disabled_reason is distinct from 'operator';
+  perform millrace.audit(by, 'endpoint.update', jsonb_build_object('endpoint', e.name,
+    'changed', array(select k from jsonb_object_keys(changes) k order by k)));
   perform pg_notify('millrace_wake', 'manifest');
   return millrace.get_endpoint(e.name);
 end $$;
 
 -- With its secrets; what is on its way to it fails as no_endpoint. Answers whether there was one.
-create function millrace.endpoint_delete(name text) returns boolean language plpgsql as $$
+create function millrace.endpoint_delete(name text, by text default null) returns boolean language plpgsql as $$
 declare
   e millrace.endpoint := millrace.hold_endpoint(name);
 begin
   perform millrace.refuse_declared(e);
   delete from millrace.endpoint x where x.name = e.name;
-  perform pg_notify('millrace_wake', 'manifest') where found;
+  perform millrace.audit(by, 'endpoint.delete', jsonb_build_object('endpoint', e.name, 'tenant', e.tenant)) where e.name is not null;
+  perform pg_notify('millrace_wake', 'manifest') where e.name is not null;
   return e.name is not null;
 end $$;
 
 -- From now on the given secret signs, or a random one, which the answer has as `secret` this one time; those before sign along
 -- for grace_seconds. At most five sign at once: the oldest give way.
-create function millrace.endpoint_rotate(name text, secret text default null, grace_seconds float8 default 86400, signature text default null)
-returns jsonb language plpgsql as $$
+create function millrace.endpoint_rotate(name text, secret text default null, grace_seconds float8 default 86400, signature text default null,
+  by text default null) returns jsonb language plpgsql as $$
 #variable_conflict use_column
 declare
   e millrace.endpoint := millrace.hold_endpoint(endpoint_rotate.name);
@@ -79,28 +78,34 @@ begin
   perform millrace.refuse_endpoint(e.name, coalesce(millrace.secret_problem(signs_with, signing), millrace.grace_problem(grace_seconds)));
   update millrace.endpoint x set signature = signing where x.name = e.name and x.signature <> signing;
   perform millrace.put_secret(e.name, signs_with, grace_seconds);
+  perform millrace.audit(by, 'endpoint.rotate', jsonb_build_object('endpoint', e.name, 'grace_seconds', grace_seconds));
   perform pg_notify('millrace_wake', 'manifest');
   return millrace.get_endpoint(e.name) || case when endpoint_rotate.secret is null then jsonb_build_object('secret', signs_with) else '{}' end;
 end $$;
 
-create function millrace.endpoint_enable(name text) returns jsonb language plpgsql as $$
+create function millrace.endpoint_enable(name text, by text default null) returns jsonb language plpgsql as $$
 begin
   perform millrace.forgive_endpoint(name);
+  perform millrace.audit(by, 'endpoint.enable', jsonb_build_object('endpoint', e.name)) from millrace.endpoint e where e.name = endpoint_enable.name;
   perform pg_notify('millrace_wake', 'manifest');
   return millrace.get_endpoint(name);
 end $$;
 
 -- From now on deliveries to it become dead letters, unsent, until it is enabled and they are redelivered.
-create function millrace.endpoint_disable(name text) returns jsonb language plpgsql as $$
+create function millrace.endpoint_disable(name text, by text default null) returns jsonb language plpgsql as $$
 begin
   update millrace.endpoint e set disabled_at = coalesce(e.disabled_at, now()), disabled_reason = 'operator' where e.name = endpoint_disable.name;
-  perform pg_notify('millrace_wake', 'manifest') where found;
+  if found then
+    perform millrace.audit(by, 'endpoint.disable', jsonb_build_object('endpoint', name));
+    perform pg_notify('millrace_wake', 'manifest');
+  end if;
   return millrace.get_endpoint(name);
 end $$;
 
 -- Sends an endpoint an event of type webhook.test, once. Answers the delivery's job.
-create function millrace.endpoint_test(name text) returns bigint language plpgsql as $$
+create function millrace.endpoint_test(name text, by text default null) returns bigint language plpgsql as $$
 declare
+  made bigint;
   e millrace.endpoint;
 begin
   select * into e from millrace.endpoint x where x.name = endpoint_test.name;
@@ -108,8 +113,12 @@ begin
     raise exception 'millrace: the endpoint % is disabled', quote_literal(name)
       using errcode = 'object_not_in_prerequisite_state', constraint = 'endpoint_disabled', hint = 'Enable it first.';
   end if;
-  return case when e.name is not null then millrace.enqueue_delivery(jsonb_build_object('endpoint', e.name, 'event', jsonb_build_object(
-    'type', 'webhook.test', 'timestamp', now(), 'data', jsonb_build_object('endpoint', e.name))), 1) end;
+  if e.name is not null then
+    made := millrace.enqueue_delivery(jsonb_build_object('endpoint', e.name, 'event', jsonb_build_object(
+      'type', 'webhook.test', 'timestamp', now(), 'data', jsonb_build_object('endpoint', e.name))), 1);
+    perform millrace.audit(by, 'endpoint.test', jsonb_build_object('endpoint', e.name, 'job', made));
+  end if;
+  return made;
 end $$;
 
 -- One endpoint, without its secrets.

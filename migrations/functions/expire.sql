@@ -7,6 +7,8 @@ begin
   perform millrace.require_leader(epoch);
   perform millrace.expire_follow_up_problems(max_rows);
   perform millrace.expire_deliveries(max_rows);
+  perform millrace.expire_audit(max_rows);
+  perform millrace.expire_api_keys();
   with letters as (
     delete from millrace.dead_letter where id in (
       select id from millrace.dead_letter where expires_at <= now() order by expires_at limit max_rows for update skip locked)

@@ -3,14 +3,14 @@
 -- lanes' cursors) it looks there, else it walks back by id over at most 20,000 jobs. Then the page may be short, or empty, and
 -- carries a cursor all the same. Answers {items, cursor}; a null cursor: this was the last page.
 --
--- filter: {state? (one or an array), kind?, queue?, tag?, ids?, unique_key?, enqueued_after?, enqueued_before?}.
+-- filter: {state? (one or an array), kind?, queue?, tag?, ids?, unique_key?, tenant?, enqueued_after?, enqueued_before?}.
 -- An item is a row without what may be large, see job_row, or all of the job.
 create function millrace.list_jobs(filter jsonb, cursor text default null, max_jobs int default null, whole boolean default false) returns jsonb
 language plpgsql as $$
 declare
   part record;
 begin
-  perform millrace.check_filter(filter, array['state', 'kind', 'queue', 'tag', 'ids', 'unique_key', 'enqueued_after', 'enqueued_before']);
+  perform millrace.check_filter(filter, array['state', 'kind', 'queue', 'tag', 'ids', 'unique_key', 'tenant', 'enqueued_after', 'enqueued_before']);
   if cursor !~ '^\d{1,18}$' or max_jobs < 1 then
     perform millrace.refuse_request('a cursor is what the page before answered, a limit at least 1');
   end if;

@@ -82,7 +82,7 @@ end $$;
 
 -- The first `most` jobs below an id, newest first, one row each: where their newest attempt stands, its state (null: in the
 -- log and open), and whether all of the filter but the state holds. Joins by nested loops only: any other would read a whole
--- log, however few rows are asked for.
+-- log, however few rows are asked for. What may be large is carried along only where it is asked for.
 create function millrace.candidates(filter jsonb, states text[], lanes bigint[], known bigint[], below bigint, most int)
 returns table (id bigint, attempt int, slot smallint, lane bigint, xid xid8, state text, fits boolean) language plpgsql stable
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
@@ -93,12 +93,12 @@ declare
 begin
   if known is not null then
     return query
-    select distinct on (c.id) c.id, c.attempt, c.slot, c.lane, c.xid, c.state, millrace.fits(filter, lanes, c.lane, c.kind, c.tags, c.enqueued_at)
+    select distinct on (c.id) c.id, c.attempt, c.slot, c.lane, c.xid, c.state, millrace.fits(filter, lanes, c.lane, c.kind, c.tags, c.metadata, c.enqueued_at)
     from (select k.id from unnest(known) k(id) where k.id < below order by k.id desc limit most) k
     cross join lateral (
-      select n.id, n.attempt, n.slot, n.lane, n.xid, n.kind, n.tags, n.enqueued_at, n.state from millrace.newest(k.id) n
+      select n.id, n.attempt, n.slot, n.lane, n.xid, n.kind, n.tags, n.metadata, n.enqueued_at, n.state from millrace.newest(k.id) n
       union all
-      select a.id, 0, null, millrace.lane_of(a.job), null, a.job ->> 'kind', millrace.tags_of(a.job), (a.job ->> 'enqueued_at')::timestamptz, a.job ->> 'state'
+      select a.id, 0, null, millrace.lane_of(a.job), null, a.job ->> 'kind', millrace.tags_of(a.job), a.job -> 'metadata', (a.job ->> 'enqueued_at')::timestamptz, a.job ->> 'state'
       from millrace.archive a where a.id = k.id
     ) c
     order by c.id desc, c.attempt desc;
@@ -106,14 +106,15 @@ begin
   end if;
   return query
   with log as (
-    select j.id, j.attempt, j.slot, j.lane, j.xid, j.kind, j.tags, j.enqueued_at, o.state::text as ended
+    select j.id, j.attempt, j.slot, j.lane, j.xid, j.kind, j.tags, case when filter ->> 'tenant' is not null then j.metadata end as metadata, j.enqueued_at,
+      o.state::text as ended
     from (
-      select distinct on (j.id) j.id, j.attempt, j.slot, j.lane, j.xid, j.kind, j.tags, j.enqueued_at
+      select distinct on (j.id) j.id, j.attempt, j.slot, j.lane, j.xid, j.kind, j.tags, j.metadata, j.enqueued_at
       from millrace.job_log j where not ended and j.id < below order by j.id desc, j.attempt desc limit most
     ) j
     left join millrace.outcome_log o on o.slot = j.slot and o.id = j.id and o.attempt = j.attempt
   ), unhappy as (
-    select j.id, j.attempt, j.slot, j.lane, j.xid, j.kind, j.tags, j.enqueued_at,
+    select j.id, j.attempt, j.slot, j.lane, j.xid, j.kind, j.tags, case when filter ->> 'tenant' is not null then j.metadata end as metadata, j.enqueued_at,
       case when exists (select from millrace.job_log later where later.id = o.id and later.attempt > o.attempt) then 'r' else o.state::text end
     from (
       select distinct on (o.id) o.id, o.attempt, o.slot, o.state from millrace.outcome_log o
@@ -122,16 +123,18 @@ begin
     ) o
     join millrace.job_log j on j.slot = o.slot and j.id = o.id and j.attempt = o.attempt
   ), waiting as (
-    select d.id, d.attempt, null::smallint, d.lane, null::xid8, d.kind, d.tags, d.enqueued_at, d.state::text as ended
+    select d.id, d.attempt, null::smallint, d.lane, null::xid8, d.kind, d.tags, case when filter ->> 'tenant' is not null then d.metadata end as metadata,
+      d.enqueued_at, d.state::text as ended
     from millrace.deferred d
     where d.id < below and (states is null or states && array['scheduled', 'retryable']) order by d.id desc limit most
   ), dead as (
-    select l.id, l.attempt, null::smallint, l.lane, null::xid8, l.kind, l.tags, l.enqueued_at, 'f'
+    select l.id, l.attempt, null::smallint, l.lane, null::xid8, l.kind, l.tags, case when filter ->> 'tenant' is not null then l.metadata end as metadata,
+      l.enqueued_at, 'f'
     from millrace.dead_letter l
     where l.id < below and (states is null or 'failed' = any (states)) order by l.id desc limit most
   ), kept as (
     select a.id, 0, null::smallint, millrace.lane_of(a.job), null::xid8, a.job ->> 'kind', millrace.tags_of(a.job),
-      (a.job ->> 'enqueued_at')::timestamptz, a.job ->> 'state'
+      case when filter ->> 'tenant' is not null then a.job -> 'metadata' end as metadata, (a.job ->> 'enqueued_at')::timestamptz, a.job ->> 'state'
     from millrace.archive a
     where a.id < below and (states is null or states && array['completed', 'failed', 'cancelled']) order by a.id desc limit most
   )
@@ -141,20 +144,21 @@ begin
       when c.place = 5 then c.ended
       else coalesce(millrace.end_name(c.ended::"char"), case when c.ended is not null then 'gone on' end) end,
     c.ended is distinct from 'gone on' and (c.place not in (1, 2) or c.ended is null or c.ended in ('c', 'f', 'x'))
-      and millrace.fits(filter, lanes, c.lane, c.kind, c.tags, c.enqueued_at)
+      and millrace.fits(filter, lanes, c.lane, c.kind, c.tags, c.metadata, c.enqueued_at)
   from (
     select 1 as place, * from log union all select 2, * from unhappy union all select 3, * from waiting
     union all select 4, * from dead union all select 5, * from kept
-  ) c (place, id, attempt, slot, lane, xid, kind, tags, enqueued_at, ended)
+  ) c (place, id, attempt, slot, lane, xid, kind, tags, metadata, enqueued_at, ended)
   order by c.id desc, c.attempt desc, c.place limit most;
 end $$;
 
 -- Whether what a filter says besides the state holds. Plain and stable, so that the planner inlines it.
-create function millrace.fits(filter jsonb, lanes bigint[], lane bigint, kind text, tags text[], enqueued_at timestamptz) returns boolean
+create function millrace.fits(filter jsonb, lanes bigint[], lane bigint, kind text, tags text[], metadata jsonb, enqueued_at timestamptz) returns boolean
 language sql stable as $$
   select (lanes is null or lane = any (lanes))
     and (filter ->> 'kind' is null or kind = filter ->> 'kind')
     and (filter ->> 'tag' is null or coalesce(filter ->> 'tag' = any (tags), false))
+    and (filter ->> 'tenant' is null or coalesce(metadata ->> 'tenant' = filter ->> 'tenant', false))
     and (filter ->> 'enqueued_after' is null or enqueued_at >= (filter ->> 'enqueued_after')::timestamptz)
     and (filter ->> 'enqueued_before' is null or enqueued_at < (filter ->> 'enqueued_before')::timestamptz)
 $$;

@@ -5,7 +5,21 @@
 --
 -- No attempt runs in both lanes: claim only tries a lane's lock, which is held here from before the look at the lane's cursor
 -- until the end of the transaction, and it looks for withdrawn attempts after it has the lock.
-create function millrace.move(ids bigint[], queue text default null, priority int default null)
+create function millrace.move(ids bigint[], queue text default null, priority int default null, by text default null)
+returns table (id bigint, state text, moved boolean, problem text) language plpgsql as $$
+declare
+  done bigint[] := '{}';
+begin
+  for id, state, moved, problem in select * from millrace.move_jobs(ids, queue, priority) loop
+    if moved then
+      done := done || id;
+    end if;
+    return next;
+  end loop;
+  perform millrace.audit(by, 'job.move', jsonb_build_object('ids', done, 'queue', queue, 'priority', priority)) where done <> '{}';
+end $$;
+
+create function millrace.move_jobs(ids bigint[], queue text, priority int)
 returns table (id bigint, state text, moved boolean, problem text) language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set lock_timeout = '2s' as $$
 #variable_conflict use_column

@@ -106,6 +106,7 @@ create function millrace.chores(work boolean) returns text[] language sql as $$
         or exists (select from millrace.archive where expires_at <= now())
         or exists (select from millrace.delivery where at <= millrace.deliveries_kept_from())
         or exists (select from millrace.follow_up_problem where at <= millrace.deliveries_kept_from())
+        or exists (select from millrace.audit_log where at <= millrace.audit_kept_from())
       then 'expire' end
   ], null)
 $$;

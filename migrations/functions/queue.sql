@@ -1,25 +1,31 @@
 -- What operators do to queues, and what follows from a change of a queue's row, whoever makes it.
 
--- Nothing of the queue is claimed from now on. What runs goes on; jobs are enqueued, promoted and retried as ever.
-create function millrace.pause_queue(name text, by text default null) returns void language plpgsql as $$
+-- Nothing of the queue is claimed from now on. What runs goes on; jobs are enqueued, promoted and retried as ever. by: for the
+-- queue's record; actor: see audit, `by` unless given.
+create function millrace.pause_queue(name text, by text default null, actor text default null) returns void language plpgsql as $$
 begin
   if length(name) not between 1 and 200 then
     perform millrace.refuse('invalid_queue', 1, null);
   end if;
   insert into millrace.queue as q (name, paused_at, paused_by) values (pause_queue.name, now(), by)
   on conflict on constraint queue_pkey do update set paused_at = excluded.paused_at, paused_by = excluded.paused_by where q.paused_at is null;
+  perform millrace.audit(coalesce(actor, by), 'queue.pause', jsonb_build_object('queue', name, 'by', by)) where found;
 end $$;
 
 -- Answers whether the queue was paused.
-create function millrace.resume_queue(name text) returns boolean language plpgsql as $$
+create function millrace.resume_queue(name text, by text default null) returns boolean language plpgsql as $$
+declare
+  resumed boolean;
 begin
   update millrace.queue q set paused_at = null, paused_by = null where q.name = resume_queue.name and q.paused_at is not null;
-  return found;
+  resumed := found;
+  perform millrace.audit(by, 'queue.resume', jsonb_build_object('queue', name)) where resumed;
+  return resumed;
 end $$;
 
 -- Cancels up to `max_jobs` jobs of a queue that do not run: deferred and available ones, also those of a paused queue. Answers
 -- how many, and whether there may be more. The cursors move past the available ones, so that nobody has to look at them again.
-create function millrace.drain_queue(name text, max_jobs int default 1000, reason text default 'drained')
+create function millrace.drain_queue(name text, max_jobs int default 1000, reason text default 'drained', by text default null)
 returns table (cancelled int, more boolean) language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set lock_timeout = '2s' as $$
 #variable_conflict use_column
@@ -45,6 +51,7 @@ begin
     end loop;
   end loop;
   more := looked >= max_jobs;
+  perform millrace.audit(by, 'queue.drain', jsonb_build_object('queue', name, 'cancelled', cancelled, 'reason', reason)) where cancelled > 0;
   return next;
 end $$;
 

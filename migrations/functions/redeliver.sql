@@ -3,7 +3,14 @@
 -- Sends one delivery again, by its job: one that failed goes on as the same job, one that has got through becomes a new one, for as
 -- long as its job is readable. Answers the job that delivers it now, or the code of what is in the way: not_found, no_endpoint,
 -- endpoint_disabled, not_retryable (it is under way).
-create function millrace.redeliver(job bigint) returns table (id bigint, problem text) language plpgsql as $$
+create function millrace.redeliver(job bigint, by text default null) returns table (id bigint, problem text) language plpgsql as $$
+begin
+  select r.id, r.problem into id, problem from millrace.redeliver_one(job) r;
+  perform millrace.audit(by, 'delivery.redeliver', jsonb_build_object('delivery', job, 'job', id)) where id is not null;
+  return next;
+end $$;
+
+create function millrace.redeliver_one(job bigint) returns table (id bigint, problem text) language plpgsql as $$
 #variable_conflict use_column
 declare
   was jsonb := millrace.job(job);
@@ -19,7 +26,7 @@ begin
     return;
   end if;
   if was ->> 'state' <> 'completed' then
-    select case when r.retried then r.id end, r.problem into id, problem from millrace.retry(array[job]) r;
+    select case when r.retried then r.id end, r.problem into id, problem from millrace.retry_jobs(array[job]) r;
     if problem is distinct from 'not_found' then
       return next;
       return;
@@ -32,7 +39,7 @@ end $$;
 -- given, once. Up to max_deliveries of them; answers {redelivered, refused, cursor}, and as long as there is a cursor, there is
 -- more: hand it back.
 create function millrace.redeliver_many(endpoint text, since timestamptz default null, until timestamptz default null,
-  only_failed boolean default true, cursor text default null, max_deliveries int default null) returns jsonb language plpgsql as $$
+  only_failed boolean default true, cursor text default null, max_deliveries int default null, by text default null) returns jsonb language plpgsql as $$
 #variable_conflict use_column
 declare
   most constant int := least(coalesce(max_deliveries, 100), 500);
@@ -57,10 +64,12 @@ begin
     last_at := d.at;
     last_id := d.id;
     continue when d.failed and millrace.job_state(d.job) is distinct from 'failed'; -- it was sent again already
-    select * into r from millrace.redeliver(d.job) x;
+    select * into r from millrace.redeliver_one(d.job) x;
     redelivered := redelivered + (r.id is not null)::int;
     refused := refused + (r.id is null)::int;
   end loop;
+  perform millrace.audit(by, 'delivery.redeliver', jsonb_build_object('endpoint', endpoint, 'redelivered', redelivered, 'since', since, 'until', until,
+    'only_failed', only_failed)) where redelivered > 0;
   return jsonb_build_object('redelivered', redelivered, 'refused', refused, 'cursor', case when seen = most then format('%s.%s.%s',
     (extract(epoch from last_at) * 1000000)::bigint, last_id, (extract(epoch from upto) * 1000000)::bigint) end);
 end $$;

@@ -1,8 +1,22 @@
 -- Retries jobs that have failed or were cancelled, by an operator's word: a new attempt, numbered on, available at once and
 -- with the kind's whole number of attempts before it. A job that waits for its retry runs now. Answers for every job given
 -- its state from now on (null: unknown, or in the archive only), whether this call has retried it, and the code of what is
--- in the way: not_found, not_retryable, unique_conflict.
-create function millrace.retry(ids bigint[]) returns table (id bigint, state text, retried boolean, problem text)
+-- in the way: not_found, not_retryable, unique_conflict. by: see audit.
+create function millrace.retry(ids bigint[], by text default null) returns table (id bigint, state text, retried boolean, problem text)
+language plpgsql as $$
+declare
+  done bigint[] := '{}';
+begin
+  for id, state, retried, problem in select * from millrace.retry_jobs(ids) loop
+    if retried then
+      done := done || id;
+    end if;
+    return next;
+  end loop;
+  perform millrace.audit(by, 'job.retry', jsonb_build_object('ids', done)) where done <> '{}';
+end $$;
+
+create function millrace.retry_jobs(ids bigint[]) returns table (id bigint, state text, retried boolean, problem text)
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare

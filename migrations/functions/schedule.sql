@@ -116,12 +116,15 @@ begin
 end $$;
 
 -- Stops a schedule from firing. Null: there is no such schedule; false: it was paused before, and stays as it was.
-create function millrace.pause_schedule(name text, paused_by text default null) returns boolean language plpgsql as $$
+-- actor: see audit, `paused_by` unless given.
+create function millrace.pause_schedule(name text, paused_by text default null, actor text default null) returns boolean language plpgsql as $$
 #variable_conflict use_column
 begin
   update millrace.schedule x set paused_at = now(), paused_by = pause_schedule.paused_by
   where x.name = pause_schedule.name and x.paused_at is null;
   if found then
+    perform millrace.audit(coalesce(actor, pause_schedule.paused_by), 'schedule.pause',
+      jsonb_build_object('schedule', pause_schedule.name, 'by', pause_schedule.paused_by));
     return true;
   end if;
   return (select false from millrace.schedule x where x.name = pause_schedule.name);
@@ -129,7 +132,7 @@ end $$;
 
 -- Lets a schedule fire again, from now on: what was due in the meantime is not made up for. Null: there is no such schedule;
 -- false: it was not paused.
-create function millrace.resume_schedule(name text) returns boolean language plpgsql as $$
+create function millrace.resume_schedule(name text, by text default null) returns boolean language plpgsql as $$
 #variable_conflict use_column
 begin
   update millrace.schedule x
@@ -137,6 +140,7 @@ begin
     done_to = greatest(clock_timestamp(), x.done_to + interval '1 microsecond') -- moves, so that what was read before is stale
   where x.name = resume_schedule.name and x.paused_at is not null;
   if found then
+    perform millrace.audit(by, 'schedule.resume', jsonb_build_object('schedule', resume_schedule.name));
     perform pg_notify('millrace_wake', 'schedules');
     return true;
   end if;
@@ -145,9 +149,13 @@ end $$;
 
 -- Enqueues a job of the schedule at once, even if it is paused or the last one is open. The schedule itself does not move.
 -- Answers the job's id; null when there is no such schedule.
-create function millrace.trigger_schedule(name text) returns bigint language sql as $$
-  select (millrace.schedule_jobs(s, array[now()], '{"triggered": true}'))[1] from millrace.schedule s where s.name = trigger_schedule.name
-$$;
+create function millrace.trigger_schedule(name text, by text default null) returns bigint language plpgsql as $$
+declare
+  made bigint := (select (millrace.schedule_jobs(s, array[now()], '{"triggered": true}'))[1] from millrace.schedule s where s.name = trigger_schedule.name);
+begin
+  perform millrace.audit(by, 'schedule.trigger', jsonb_build_object('schedule', name, 'job', made)) where made is not null;
+  return made;
+end $$;
 
 -- Every schedule, as it is on record, in the order of their names.
 create function millrace.list_schedules() returns setof jsonb language sql stable as $$

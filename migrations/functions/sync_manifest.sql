@@ -2,7 +2,7 @@
 -- record, in one transaction, and keeps the manifest as a new version when anything changed. Other sources' declarations are
 -- left alone; declaring a name that another source owns is refused (SQLSTATE 23505, constraint invalid_declaration), and so is what
 -- enqueue would refuse (SQLSTATE 23514, the same constraint).
-create function millrace.sync_manifest(manifest jsonb, source text default 'default') returns jsonb language plpgsql as $$
+create function millrace.sync_manifest(manifest jsonb, source text default 'default', by text default null) returns jsonb language plpgsql as $$
 #variable_conflict use_column
 declare
   body jsonb := millrace.without_secrets(manifest);
@@ -40,6 +40,7 @@ begin
   perform millrace.declare_follow_ups(manifest, source);
   perform millrace.declare_schedules(manifest, source);
   insert into millrace.manifest (source, hash, body) values (sync_manifest.source, digest, body) returning version into newest.version;
+  perform millrace.audit(by, 'manifest.sync', jsonb_build_object('source', source, 'version', newest.version, 'removed', removed));
   perform pg_notify('millrace_wake', 'manifest');
   return jsonb_build_object('version', newest.version, 'changed', true, 'removed', coalesce(to_jsonb(removed), '[]'));
 end $$;

@@ -81,10 +81,10 @@ create function millrace.unique_states(states text[], for_seconds float8, on_con
 $$;
 
 -- Cancels the job that took a unique key last, if it has not ended. Others that want the key wait for this transaction.
-create function millrace.cancel_by_key(unique_key text, reason text default null) returns table (id bigint, state text, cancelled boolean)
-language plpgsql as $$
+create function millrace.cancel_by_key(unique_key text, reason text default null, by text default null)
+returns table (id bigint, state text, cancelled boolean) language plpgsql as $$
 declare
   holder bigint := (select l.job from millrace.unique_lock l where l.key = cancel_by_key.unique_key for update);
 begin
-  return query select * from millrace.cancel(array[holder], reason);
+  return query select * from millrace.cancel(array[holder], reason, by);
 end $$;

@@ -17,6 +17,7 @@ create table millrace.audit_log (
   id bigint generated always as identity primary key,
   at timestamptz not null default now(),
   actor text not null,   -- an API key's name, a person the CLI was told of, or the database user
+  login text not null default session_user, -- who was connected, whatever the actor is called
   action text not null,  -- job.cancel, queue.pause ...
   detail jsonb not null
 );
