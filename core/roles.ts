@@ -28,7 +28,8 @@ const MAINTENANCE = [
 const OPERATOR = [
   ...READER,
   ...ENQUEUER,
-  ...['api_key_by_hash', 'api_key_create', 'api_key_revoke', 'api_key_rotate', 'get_api_key', 'list_api_keys', 'list_audit'],
+  ...['api_key_by_hash', 'api_key_create', 'api_key_revoke', 'api_key_rotate', 'get_api_key', 'list_api_keys'],
+  ...['list_audit'],
   ...['batch_step', 'cancel_batch', 'drain_queue', 'endpoint_create', 'endpoint_delete', 'endpoint_disable'],
   ...['endpoint_enable', 'endpoint_rotate', 'endpoint_test', 'endpoint_update', 'move', 'open_batches', 'pause_queue'],
   ...['pause_schedule', 'purge_batches', 'purge_dead_letters', 'redeliver', 'redeliver_many', 'resume_queue'],
