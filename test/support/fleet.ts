@@ -76,7 +76,7 @@ export async function startFleet(initial: Keyring) {
         }),
       ],
       dispatchKeys: formatKeyring(deriveDispatchKeyring(keyring)),
-      heartbeatSeconds: 1,
+      heartbeatSeconds: 3,
       onEvent: event => {
         if (event.type === 'finished') ended.push({ id: Number(event.jobId), ...event })
       },
