@@ -24,11 +24,15 @@ export interface EnqueueOptions extends UniqueSettings {
   readonly tags?: readonly string[] | undefined
   /** Travels with the job and with every dispatch of it; at most a few KiB. */
   readonly metadata?: { readonly [key: string]: Json | undefined } | undefined
+  /** To whom the job belongs, 1 to 200 characters: `metadata.tenant`, by which webhook endpoints and API keys go. */
+  readonly tenant?: string | undefined
   /** Jobs with the same one are claimed in the order of their enqueueing, however many shards their queue has. */
   readonly orderingKey?: string | undefined
   /** Jobs with the same one share the rate that their queue declares per key. */
   readonly rateKey?: string | undefined
 }
+
+const MOST_TENANT = 200
 
 /** A job to be enqueued; make it with {@link job}. */
 export interface Job<K extends Kind = Kind> {
@@ -85,12 +89,21 @@ export async function toRow({ kind, args, options }: Job, codec?: PayloadCodec):
     delay_seconds: seconds(options.delaySeconds ?? debounceSeconds(options)),
     max_attempts: int4(options.maxAttempts ?? kind.maxAttempts, 'invalid_max_attempts'),
     tags: storable(options.tags, 'invalid_tags', 'Tags'),
-    metadata: options.metadata === undefined ? null : jsonText(options.metadata, 'invalid_metadata', 'Metadata'),
+    metadata: metadataText(options),
     ordering_key: storable(options.orderingKey, 'invalid_ordering_key', 'Ordering key'),
     rate_key: storable(options.rateKey, 'invalid_rate_key', 'Rate key'),
     ...uniqueRow(options, { kind, args, queue }, Date.now()),
   }
   return codec === undefined ? row : { ...row, args: await codec.encode(row.args, { kind: kind.name }) }
+}
+
+function metadataText({ metadata, tenant }: EnqueueOptions): string | null {
+  if (tenant === undefined) return metadata === undefined ? null : jsonText(metadata, 'invalid_metadata', 'Metadata')
+  if (typeof tenant !== 'string' || tenant === '' || tenant.length > MOST_TENANT)
+    throw new MillraceError('invalid_metadata', `A tenant has 1 to ${MOST_TENANT} characters`)
+  if (metadata?.tenant !== undefined && metadata.tenant !== tenant)
+    throw new MillraceError('invalid_metadata', 'tenant and metadata.tenant are not the same')
+  return jsonText({ ...metadata, tenant }, 'invalid_metadata', 'Metadata')
 }
 
 /** Text that Postgres would refuse or that UTF-8 would alter is refused here, where its code is known. */

@@ -1,7 +1,13 @@
 // `millrace keys` and `millrace callbacks`, as processes.
 
 import { toSql } from 'millrace'
-import { callbackIdOf, deriveDispatchKeyring, formatKeyring, parseKeyring } from 'millrace/protocol'
+import {
+  callbackIdOf,
+  deriveDispatchKeyring,
+  deriveSealingKeyring,
+  formatKeyring,
+  parseKeyring,
+} from 'millrace/protocol'
 import { expect, onTestFinished, test } from 'vitest'
 import { SqlEngine } from '../core/sql-engine.ts'
 import { runCli, startCli } from './support/cli.ts'
@@ -17,6 +23,11 @@ test('keys generate makes a keyring, keys dispatch what functions get of it', as
   const dispatch = await runCli(['keys', 'dispatch'], { env: { MILLRACE_KEYS: generated.stdout } })
   expect(dispatch.stdout.trim()).toBe(formatKeyring(deriveDispatchKeyring(parseKeyring(generated.stdout.trim()))))
   expect((await runCli(['keys', 'generate'])).stdout).toMatch(/^k20[0-9]{6}:/)
+})
+
+test('keys sealing makes what seals webhook secrets, and dispatchers derive from the root themselves', async () => {
+  const { stdout } = await runCli(['keys', 'sealing'], { env: env() })
+  expect(stdout.trim()).toBe(formatKeyring(deriveSealingKeyring(keyring)))
 })
 
 test('without keys, with bad ones, or asked for something else, it says what is wrong', async () => {
