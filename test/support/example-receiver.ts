@@ -12,7 +12,7 @@ import { keyring, startIngress } from './ingress.ts'
 import { freshDatabase } from './maintenance.ts'
 import { Recorder } from './maintenance-recorder.ts'
 
-export const dispatchKeys = formatKeyring(deriveDispatchKeyring(keyring))
+const dispatchKeys = formatKeyring(deriveDispatchKeyring(keyring))
 
 export const receiverFolder = (language: string): string =>
   fileURLToPath(new URL(`../../examples/receivers/${language}`, import.meta.url))
