@@ -1,5 +1,12 @@
 // Public entry `millrace/api`: the private admin API.
 
 export { type ApiEvent, type ApiOptions, apiApp, openApiDocument } from './api/app.ts'
-export { generateApiKey, type Scope } from './api/keys.ts'
 export type { ApiErrorCode } from './api/problem.ts'
+export { generateApiKey, type Scope } from './api-key.ts'
+export {
+  type ClientOf,
+  type HeldBytes,
+  type RequestLimits,
+  type RequestLimitsOptions,
+  requestLimits,
+} from './request-limits.ts'

@@ -14,4 +14,11 @@ export type {
   Waited,
   WaitItem,
 } from './engine.ts'
+export {
+  type ClientOf,
+  type HeldBytes,
+  type RequestLimits,
+  type RequestLimitsOptions,
+  requestLimits,
+} from './request-limits.ts'
 export { SqlEngine } from './sql-engine.ts'

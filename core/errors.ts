@@ -20,6 +20,7 @@ export type ErrorCode =
   | 'endpoint_exists'
   | 'endpoint_declared'
   | 'endpoint_disabled'
+  | 'api_key_exists'
   | 'invalid_configuration'
   | 'invalid_keyring'
   | 'codec_failed'
@@ -59,6 +60,8 @@ export type ErrorCode =
   | 'invalid_expression'
   | 'too_many_events'
   | 'already_ended'
+  | 'too_many_requests'
+  | 'url_too_long'
   | 'unavailable'
 
 /** An error of Millrace's own. `hint` says what to do about it, where there is something to do. */

@@ -2,27 +2,35 @@
 
 import { MillraceError } from './errors.ts'
 
+/** Takes memory before it is used; false: there is no more. */
+type Take = (bytes: number) => boolean
+
 /**
  * Reads the body while it comes in and gives up at the limit, whatever `content-length` says.
  *
- * @throws {MillraceError} `body_too_large`, or `invalid_request` when the body breaks off
+ * @throws {MillraceError} `body_too_large`, `unavailable` where `take` says no, or `invalid_request` when the body breaks off
  */
-export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array> {
+export async function readBody(request: Request, maxBytes: number, take: Take = () => true): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array()
   const reader = (request.body as ReadableStream<Uint8Array>).getReader()
   const chunks: Uint8Array[] = []
   let size = 0
   for (let next = await piece(reader); next !== undefined; next = await piece(reader)) {
     size += next.length
-    if (size > maxBytes) {
+    const refusal = size > maxBytes ? tooLarge(maxBytes) : take(next.length) ? undefined : tooMuchAtOnce()
+    if (refusal) {
       // Not waited for: of a cloned request, it would take the other copy's end as well.
       reader.cancel().catch(() => undefined)
-      throw new MillraceError('body_too_large', `The body is larger than ${maxBytes} bytes`)
+      throw refusal
     }
     chunks.push(next)
   }
   return chunks.length === 1 ? (chunks[0] as Uint8Array) : joined(chunks, size)
 }
+
+const tooLarge = (maxBytes: number) => new MillraceError('body_too_large', `The body is larger than ${maxBytes} bytes`)
+
+export const tooMuchAtOnce = () => new MillraceError('unavailable', 'Too much at once, try again')
 
 async function piece(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array | undefined> {
   try {

@@ -1,8 +1,9 @@
 // The admin API: a Hono app over the admin module and the client, for those who hold a key.
 
-import { type Context, Hono, type Next } from 'hono'
+import { type Context, Hono } from 'hono'
 import { admin } from '../admin/admin.ts'
 import { type Database, toSql } from '../drivers.ts'
+import { type RequestLimits, requestLimits } from '../request-limits.ts'
 import { quoteIdentifier } from '../sql.ts'
 import { batchRoutes } from './batches.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
@@ -12,6 +13,7 @@ import { followUpRoutes } from './follow-ups.ts'
 import { idempotencyKeyOf, inputOf } from './input.ts'
 import { jobRoutes } from './jobs.ts'
 import { type ApiKey, parseApiKeys, presentedKey } from './keys.ts'
+import { bodyLimit, limited } from './limits.ts'
 import { openApi } from './openapi.ts'
 import { Problem, problemOf, unauthorized } from './problem.ts'
 import { queueRoutes } from './queues.ts'
@@ -29,6 +31,8 @@ export interface ApiOptions {
   readonly apiKeys: string | readonly string[] | undefined
   /** 4 MiB. */
   readonly maxBodyBytes?: number | undefined
+  /** {@link requestLimits} without a `clientOf` unless given: nothing is limited per client. */
+  readonly limits?: RequestLimits | undefined
   readonly onEvent?: ((event: ApiEvent) => void) | undefined
 }
 
@@ -45,6 +49,8 @@ export interface ApiEvent {
 }
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024
+/** Whoever asks without a key asks the database no more often than this. */
+const READY_MS = 1_000
 
 /** Every route that needs a key. */
 export const apiRoutes: readonly Route[] = [
@@ -80,16 +86,17 @@ export const openApiDocument = (): { readonly [key: string]: unknown } => openAp
  */
 export function apiApp(options: ApiOptions): Hono {
   const keys = parseApiKeys(options.apiKeys ?? [])
-  const { schema = 'millrace', maxBodyBytes = MAX_BODY_BYTES, onEvent } = options
+  const { schema = 'millrace', maxBodyBytes = MAX_BODY_BYTES, limits = requestLimits(), onEvent } = options
   const services: Services = { sql: toSql(options.sql), schema, admin: admin(options.sql, { schema }) }
   const app = new Hono()
-  app.use(withHeaders)
+  app.use(limited(limits))
   app.get('/healthz', c => c.json({ ok: true }))
-  app.get('/readyz', async c => c.json({ ok: await isReady(services) }))
+  const ready = sharedFor(READY_MS, () => isReady(services))
+  app.get('/readyz', async c => c.json({ ok: await ready() }))
   for (const route of apiRoutes) {
     app.on(route.method, route.path, async c => {
       authorize(keys, c, route)
-      const answer = await route.run(await inputOf(route, c.req, maxBodyBytes), {
+      const answer = await route.run(await inputOf(route, c.req, bodyLimit(c, maxBodyBytes)), {
         ...services,
         idempotencyKey: idempotencyKeyOf(route, c.req),
         signal: c.req.raw.signal,
@@ -118,12 +125,6 @@ export function apiApp(options: ApiOptions): Hono {
   return app
 }
 
-async function withHeaders(c: Context, next: Next): Promise<void> {
-  await next()
-  c.res.headers.set('cache-control', 'no-store')
-  c.res.headers.set('x-content-type-options', 'nosniff')
-}
-
 /** @throws {Problem} 401 without a right key, 403 without the scope */
 function authorize(keys: readonly ApiKey[], c: Context, { scope }: Partial<Route> = {}): void {
   const key = presentedKey(keys, c.req.header('authorization'))
@@ -135,6 +136,25 @@ function authorize(keys: readonly ApiKey[], c: Context, { scope }: Partial<Route
 async function isReady({ sql, schema }: Services): Promise<true> {
   await toSql(sql).query(`select ${quoteIdentifier(schema)}.job_state(0)`)
   return true
+}
+
+/** Calls at the same time, and those soon after one that went well, share what it answers. */
+function sharedFor<T>(ms: number, work: () => Promise<T>): () => Promise<T> {
+  let last: { readonly answer: Promise<T>; until: number } | undefined
+  return () => {
+    if (last !== undefined && performance.now() < last.until) return last.answer
+    const begun = { answer: work(), until: Number.POSITIVE_INFINITY }
+    last = begun
+    begun.answer.then(
+      () => {
+        begun.until = performance.now() + ms
+      },
+      () => {
+        begun.until = 0
+      },
+    )
+    return begun.answer
+  }
 }
 
 const methodsByPath = (): Map<string, string> =>

@@ -5,6 +5,7 @@ import { MillraceError } from '../errors.ts'
 import { jsonOf } from '../json-body.ts'
 import { readBody } from '../read-body.ts'
 import { faultIn } from './check.ts'
+import type { BodyLimit } from './limits.ts'
 import { type ApiErrorCode, Problem } from './problem.ts'
 import type { Route } from './route.ts'
 import { closed, type JsonSchema, type Shape, string } from './schema.ts'
@@ -18,12 +19,12 @@ export const IDEMPOTENCY_KEY = string({ pattern: '^[!-~]{1,180}$' })
 export async function inputOf(
   route: Route,
   request: HonoRequest,
-  maxBodyBytes: number,
+  limit: BodyLimit,
 ): Promise<Parameters<Route['run']>[0]> {
   const params = request.param() as Record<string, string>
   check(params, closed(route.params), 'path')
   const query = queryOf(route.query, new URL(request.url).searchParams)
-  const body = route.method === 'POST' ? await bodyOf(request, maxBodyBytes) : undefined
+  const body = route.method === 'POST' ? await bodyOf(request, limit) : undefined
   if (route.method === 'POST') check(body, route.body ?? NO_BODY, 'body')
   return { params, query, body } as Parameters<Route['run']>[0]
 }
@@ -64,8 +65,8 @@ function coerced(text: string, { type }: JsonSchema): unknown {
 }
 
 /** No body at all is `{}`. */
-async function bodyOf(request: HonoRequest, maxBytes: number): Promise<unknown> {
-  const bytes = await bytesOf(request, maxBytes)
+async function bodyOf(request: HonoRequest, limit: BodyLimit): Promise<unknown> {
+  const bytes = await bytesOf(request, limit)
   if (bytes.length === 0) return {}
   if (!/^application\/json\s*(;|$)/i.test(request.header('content-type') ?? '')) {
     throw new Problem('unsupported_media_type', 'Bodies are JSON: Content-Type: application/json')
@@ -76,15 +77,15 @@ async function bodyOf(request: HonoRequest, maxBytes: number): Promise<unknown> 
   return jsonOf(bytes, why => new Problem('invalid_request', why))
 }
 
-async function bytesOf(request: HonoRequest, maxBytes: number): Promise<Uint8Array> {
+async function bytesOf(request: HonoRequest, { maxBytes, take }: BodyLimit): Promise<Uint8Array> {
   try {
     if (Number(request.header('content-length') ?? 0) > maxBytes) {
       throw new MillraceError('body_too_large', `The body is larger than ${maxBytes} bytes`)
     }
-    return await readBody(request.raw, maxBytes)
+    return await readBody(request.raw, maxBytes, take)
   } catch (error) {
-    if ((error as MillraceError).code !== 'body_too_large')
-      throw new Problem('invalid_request', 'The body could not be read')
-    throw new Problem('body_too_large', (error as MillraceError).message)
+    const { code, message } = error as MillraceError
+    if (code === 'body_too_large' || code === 'unavailable') throw new Problem(code, message)
+    throw new Problem('invalid_request', 'The body could not be read')
   }
 }

@@ -17,8 +17,8 @@ const INFO = {
 export function openApi(routes: readonly Route[]): Part {
   const schemas = new Map<string, unknown>()
   const paths: Record<string, Record<string, unknown>> = {
-    '/healthz': { get: probe('healthz', 'Says that the API answers.', errorResponses([], schemas)) },
-    '/readyz': { get: probe('readyz', 'Asks the database.', errorResponses(['unavailable'], schemas)) },
+    '/healthz': { get: probe('healthz', 'Says that the API answers.', errorResponses(ANY, schemas)) },
+    '/readyz': { get: probe('readyz', 'Asks the database.', errorResponses([...ANY, 'unavailable'], schemas)) },
   }
   for (const route of routes) {
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}')
@@ -89,6 +89,9 @@ const parametersIn = (place: 'path' | 'query' | 'header', shape: Shape, schemas:
     schema: hoisted(schema, schemas),
   }))
 
+/** Of every path. */
+const ANY: readonly ApiErrorCode[] = ['url_too_long', 'too_many_requests']
+
 /** What it names itself, and what follows from what it takes. */
 function errorsOf({ method, scope, errors = [] }: Route): ApiErrorCode[] {
   const codes: ApiErrorCode[] = [
@@ -97,6 +100,7 @@ function errorsOf({ method, scope, errors = [] }: Route): ApiErrorCode[] {
     'unauthorized',
     ...(scope ? (['forbidden'] as const) : []),
     'unavailable',
+    ...ANY,
     ...errors,
   ]
   return codes.sort((a, b) => STATUS[a] - STATUS[b])

@@ -33,7 +33,9 @@ export const STATUS = {
   payload_too_large: 413,
   body_too_large: 413,
   unsupported_media_type: 415,
+  url_too_long: 414,
   too_many_events: 429,
+  too_many_requests: 429,
   /** The database is away, or does not have what it should. */
   unavailable: 503,
 } as const
