@@ -2,6 +2,7 @@
 
 import { isDataError } from '../database-errors.ts'
 import { type ErrorCode, MillraceError } from '../errors.ts'
+import { ANSWER_HEADERS } from '../request-limits.ts'
 
 type ProblemCode = Extract<
   ErrorCode,
@@ -16,9 +17,12 @@ type ProblemCode = Extract<
   | 'attempt_closed'
   | 'already_ended'
   | 'too_many_events'
+  | 'too_many_requests'
+  | 'url_too_long'
+  | 'unavailable'
 >
 
-type ProblemStatus = 400 | 401 | 404 | 405 | 409 | 413 | 422 | 429 | 503
+type ProblemStatus = 400 | 401 | 404 | 405 | 409 | 413 | 414 | 422 | 429 | 503
 
 /** The statuses of what waits and events are refused with. */
 const STATUS: Partial<Record<ErrorCode, ProblemStatus>> = {
@@ -31,23 +35,33 @@ const STATUS: Partial<Record<ErrorCode, ProblemStatus>> = {
   too_many_events: 429,
 }
 
+const RETRY_AFTER: Partial<Record<ProblemStatus, string>> = { 429: '60', 503: '1' }
+
 /** Ends the handling of a callback with `{"error", "code", …}`. */
 export class Problem extends Error {
   readonly status: ProblemStatus
-  readonly code: ProblemCode | 'method_not_allowed' | 'unavailable'
+  readonly code: ProblemCode | 'method_not_allowed'
   readonly detail: object
+  /** Seconds. */
+  readonly retryAfter: string | undefined
 
-  constructor(status: ProblemStatus, code: Problem['code'], message: string, detail: object = {}) {
+  constructor(
+    status: ProblemStatus,
+    code: Problem['code'],
+    message: string,
+    detail: object = {},
+    retryAfter: string | undefined = RETRY_AFTER[status],
+  ) {
     super(message)
     this.status = status
     this.code = code
     this.detail = detail
+    this.retryAfter = retryAfter
   }
 
   response(): Response {
-    const headers: Record<string, string> = {}
-    if (this.status === 503) headers['retry-after'] = '1'
-    if (this.status === 429) headers['retry-after'] = '60'
+    const headers: Record<string, string> = { ...ANSWER_HEADERS }
+    if (this.retryAfter !== undefined) headers['retry-after'] = this.retryAfter
     if (this.status === 405) headers.allow = 'POST'
     return Response.json({ error: this.message, code: this.code, ...this.detail }, { status: this.status, headers })
   }
@@ -58,10 +72,7 @@ export const unauthorized = (): Problem => new Problem(401, 'invalid_signature',
 
 /** Whatever was thrown. A value that Postgres refuses will not get better by trying again; everything else might. */
 export function problemOf(error: unknown): Problem {
-  if (error instanceof Problem) return error
-  const problem = refusalOf(error) ?? storeProblem(error)
-  problem.cause = error instanceof MillraceError && error.cause === undefined ? undefined : error
-  return problem
+  return error instanceof Problem ? error : (refusalOf(error) ?? storeProblem(error))
 }
 
 /** What waits and events are refused with is told in our words: those of the engine begin with its name. */
@@ -73,7 +84,10 @@ function refusalOf(error: unknown): Problem | undefined {
   return new Problem(status, error.code as ProblemCode, error.message.replace(/^millrace: /, ''))
 }
 
-const storeProblem = (error: unknown): Problem =>
-  isDataError(error)
+function storeProblem(error: unknown): Problem {
+  const problem = isDataError(error)
     ? new Problem(422, 'invalid_request', 'The database cannot hold this value')
     : new Problem(503, 'unavailable', 'The callback could not be recorded, try again')
+  problem.cause = error
+  return problem
+}

@@ -2,8 +2,10 @@
 
 import { type Sql, sendEvent } from 'millrace'
 import type { Job } from 'millrace/function'
+import { eventKey } from 'millrace/protocol'
 import { describe, expect, test } from 'vitest'
 import { startFunctionServer } from '../support/function-server.ts'
+import { keyring } from '../support/ingress.ts'
 import { MODES, post, startWaiting } from '../support/waiting.ts'
 
 const charge = (job: Job) => {
@@ -197,4 +199,30 @@ test('sync mode: a dispatcher that cannot reach the database does not forget the
   expect(maintenance.events.of({ type: 'error', during: 'wait' })).toHaveLength(3)
   await sendEvent(sql, id, 'payment')
   expect(await until(id, 'completed')).toMatchObject({ attempt: 2, result: { payload: null } })
+})
+
+test('without an ingress there are no URLs for events, but waits and events by name as ever', async () => {
+  const { sql, enqueue, waits, until } = await startWaiting(
+    'sync',
+    job => {
+      expect(() => job.eventUrl('payment')).toThrow(expect.objectContaining({ code: 'invalid_configuration' }))
+      return charge(job)
+    },
+    {},
+    { callbackUrl: undefined },
+  )
+  const id = await enqueue('order')
+  await waits(id)
+  await sendEvent(sql, id, 'payment', { payload: 1 })
+  expect(await until(id, 'completed')).toMatchObject({ result: { payload: 1 } })
+})
+
+test('a function is told at which URL events come in, and with which key their tokens are made', async () => {
+  const { enqueue, declare, ingress } = await startWaiting('sync', charge)
+  const server = await startFunctionServer()
+  await declare([{ name: 'plain', target: { url: server.url, mode: 'sync' } }])
+  const id = await enqueue('plain')
+  const { body, headers } = await server.received.first(() => true)
+  expect(body).toMatchObject({ events_url: `${ingress}/api/events` })
+  expect(headers['millrace-event-key']).toBe(eventKey(keyring.keys[0], id))
 })
