@@ -6,13 +6,14 @@ import { MillraceError } from '../errors.ts'
 import { comesFromLoopback } from '../loopback.ts'
 import { normalizePrefix } from '../protocol/callback-url.ts'
 import { type Keyring, parseKeyring } from '../protocol/keyring.ts'
-import { readBody } from '../read-body.ts'
+import { ANSWER_HEADERS, type HeldBytes, type RequestLimits, requestLimits } from '../request-limits.ts'
 import { registerWait, waitRequest } from '../waits/register.ts'
 import { CALLBACK_PREFIX, type CallbackAction, EVENTS_PREFIX, type EventAction } from '../wire.ts'
 import { beatAnswer, type CallbackAnswer, closedAnswer, waitAnswer } from './answer.ts'
 import { type Authentication, claimOf } from './authenticate.ts'
 import { beat, completion, failure } from './bodies.ts'
 import { EVENT_ACTIONS, type EventBody, eventClaim, eventPayload, recordEvent } from './events.ts'
+import { admit, admitEvent, bodyOf, counted, NO_SUCH_PATH } from './limits.ts'
 import { parseBody } from './parse.ts'
 import { Problem, problemOf } from './problem.ts'
 import { type GroupedStore, groupedStore } from './store.ts'
@@ -29,6 +30,8 @@ export interface CallbacksOptions {
   readonly compatible?: boolean | undefined
   /** 1 MiB. */
   readonly maxBodyBytes?: number | undefined
+  /** {@link requestLimits} without a `clientOf` unless given: nothing is limited per client. */
+  readonly limits?: RequestLimits | undefined
   /** Takes unsigned callbacks that are sent to and come from loopback, and no others; for development only. */
   readonly allowUnsigned?: boolean | undefined
   /** Milliseconds. */
@@ -36,9 +39,14 @@ export interface CallbacksOptions {
   readonly onEvent?: ((event: CallbackEvent) => void) | undefined
 }
 
-/** One callback or event as it was answered. */
+/** One callback or event as it was answered; `none` for a path that there is not. */
 export interface CallbackEvent {
-  readonly action: CallbackAction | 'event'
+  readonly action: CallbackAction | 'event' | 'none'
+  /** Whose it is, once that is proven. */
+  readonly job?: string
+  readonly attempt?: number
+  /** How long it took. */
+  readonly ms: number
   readonly status: number
   /** The recorded state of a 200, the error's code otherwise. */
   readonly outcome: string
@@ -51,6 +59,12 @@ interface Callback {
   readonly action: CallbackAction
   readonly ref: AttemptRef
   readonly body: ReturnType<typeof parseBody>
+}
+
+/** What is known of a request while it is handled. */
+interface Call {
+  readonly held: HeldBytes
+  of: { readonly job: string; readonly attempt?: number } | undefined
 }
 
 const MAX_BODY_BYTES = 1024 * 1024
@@ -67,57 +81,75 @@ const MAX_BODY_BYTES = 1024 * 1024
 export function callbacks(options: CallbacksOptions): Hono {
   const authentication = authenticationOf(options)
   const store = groupedStore(options.store)
-  const { maxBodyBytes = MAX_BODY_BYTES, now = Date.now, onEvent } = options
+  const { maxBodyBytes = MAX_BODY_BYTES, limits = requestLimits(), now = Date.now, onEvent } = options
 
-  const handle = async ({ req: request, env }: Context, action: CallbackAction): Promise<CallbackAnswer> => {
+  const handle = async (
+    { req: request, env }: Context,
+    action: CallbackAction,
+    call: Call,
+  ): Promise<CallbackAnswer> => {
     checkMethod(request)
     const id = callbackIdIn(request.url)
     const allowUnsigned = authentication.allowUnsigned && comesFromLoopback(request.raw, env)
     const accepted = { ...authentication, allowUnsigned }
     const { ref, proof } = claimOf(name => request.header(name), { action, callbackId: id }, accepted)
-    const bytes = await bodyOf(request, maxBodyBytes).catch(refuseBody)
+    const bytes = await bodyOf(request, maxBodyBytes, call.held)
     proof?.(bytes, now())
+    call.of = { job: ref.id, attempt: ref.attempt }
     return await record(store, { id, action, ref, body: parseBody(bytes) })
   }
 
-  const handleEvent = async ({ req: request }: Context, action: EventAction): Promise<EventBody> => {
+  const handleEvent = async ({ req: request }: Context, action: EventAction, call: Call): Promise<EventBody> => {
     // Whoever follows a link, a preview or a scanner of mails among them, must not decide anything.
     checkMethod(request)
     const claim = eventClaim(authentication.keyring, request.param('token') ?? '')
-    const bytes = await bodyOf(request, maxBodyBytes).catch(refuseBody)
+    call.of = { job: claim.job }
+    admitEvent(limits, claim)
+    const bytes = await bodyOf(request, maxBodyBytes, call.held)
     return await recordEvent(options.store, claim, action, eventPayload(bytes, request.header('content-type')))
   }
 
   const answer = async (
     c: Context,
     action: CallbackEvent['action'],
-    handled: Promise<CallbackAnswer | EventBody>,
+    handle: (call: Call) => Promise<CallbackAnswer | EventBody>,
   ): Promise<Response> => {
+    const client = limits.clientOf(c.req.raw, c.env)
+    const call: Call = { held: limits.hold(), of: undefined }
+    const began = performance.now()
+    const tell = (status: number, outcome: string, cause?: unknown) =>
+      onEvent?.({ action, status, outcome, ...call.of, ms: performance.now() - began, cause })
     try {
-      const answer = await handled
-      onEvent?.({ action, status: 200, outcome: answer.state })
-      return c.json(answer)
+      admit(limits, client, c.req.url)
+      const answer = await handle(call)
+      tell(200, answer.state)
+      return c.json(answer, 200, ANSWER_HEADERS)
     } catch (error) {
-      const problem = problemOf(error)
-      onEvent?.({ action, status: problem.status, outcome: problem.code, cause: problem.cause })
+      const problem = counted(limits, client, problemOf(error))
+      tell(problem.status, problem.code, problem.cause)
       return problem.response()
+    } finally {
+      call.held.release()
     }
   }
 
   const path = `${normalizePrefix(options.prefix ?? CALLBACK_PREFIX)}/:id/:action{complete|fail|heartbeat|wait}`
   const eventPath = `${eventsPrefixOf(options)}/:token`
   return new Hono()
-    .get('/healthz', c => c.json({ ok: true }))
+    .get('/healthz', c => c.json({ ok: true }, 200, ANSWER_HEADERS))
     .all(path, c => {
       const action = c.req.param('action') as CallbackAction
-      return answer(c, action, handle(c, action))
+      return answer(c, action, call => handle(c, action, call))
     })
-    .all(eventPath, c => answer(c, 'event', handleEvent(c, 'event')))
+    .all(eventPath, c => answer(c, 'event', call => handleEvent(c, 'event', call)))
     .all(`${eventPath}/:action{${EVENT_ACTIONS.join('|')}}`, c =>
-      answer(c, 'event', handleEvent(c, c.req.param('action') as EventAction)),
+      answer(c, 'event', call => handleEvent(c, c.req.param('action') as EventAction, call)),
     )
-    .notFound(c => c.json({ error: 'Not found', code: 'not_found' }, 404))
+    .notFound(c => answer(c, 'none', noSuchPath))
+    .onError(error => problemOf(error).response())
 }
+
+const noSuchPath = (): Promise<never> => Promise.reject(NO_SUCH_PATH)
 
 async function record(store: GroupedStore, { id, action, ref, body }: Callback): Promise<CallbackAnswer> {
   if (action === 'heartbeat') return beatAnswer(id, await store.heartbeat({ ...ref, ...beat(body) }))
@@ -136,16 +168,6 @@ function authenticationOf({ keyring, compatible = true, allowUnsigned = false }:
   return { keyring: typeof keyring === 'string' ? parseKeyring(keyring) : keyring, compatible, allowUnsigned }
 }
 
-/**
- * A body of a stated length is read whole, which Node does several times faster than a stream of it; no server hands out
- * more than what was stated. Any other is read up to the limit.
- */
-async function bodyOf(request: HonoRequest, maxBytes: number): Promise<Uint8Array> {
-  const stated = request.header('content-length')
-  if (stated === undefined || !(Number(stated) <= maxBytes)) return readBody(request.raw, maxBytes)
-  return new Uint8Array(await request.arrayBuffer())
-}
-
 function checkMethod({ method }: HonoRequest): void {
   if (method !== 'POST') throw new Problem(405, 'method_not_allowed', 'Callbacks and events come as POST')
 }
@@ -159,9 +181,3 @@ function eventsPrefixOf({ eventsPrefix = EVENTS_PREFIX }: CallbacksOptions): str
 
 /** As it stands in the path, before any unescaping: this is what was signed. */
 const callbackIdIn = (url: string): string => new URL(url).pathname.split('/').at(-2) ?? ''
-
-function refuseBody(error: unknown): never {
-  const { code, message } = error as MillraceError
-  if (code === 'body_too_large') throw new Problem(413, 'body_too_large', message)
-  throw new Problem(400, 'invalid_request', 'The body could not be read')
-}
