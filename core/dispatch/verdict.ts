@@ -107,9 +107,13 @@ function verdictOnRefusal(answer: Answer, rules: DispatchRules, now: number): Ve
   const means = meaningOf(answer, rules, delayMs !== undefined)
   if (means === 'throttled') {
     const wait = delayMs ?? THROTTLE_MS * (1 + Math.random())
-    return { do: 'close', outcome: { kind: 'put_back', error: errorOf(answer), delayMs: wait }, throttleMs: wait }
+    return {
+      do: 'close',
+      outcome: { kind: 'put_back', error: errorOf(answer, rules), delayMs: wait },
+      throttleMs: wait,
+    }
   }
-  const outcome: Outcome = { kind: 'failed', error: errorOf(answer), retryable: means === 'retry', delayMs }
+  const outcome: Outcome = { kind: 'failed', error: errorOf(answer, rules), retryable: means === 'retry', delayMs }
   const isOverloaded = rules.slowsDown && (answer.status === 502 || answer.status === 504)
   return { do: 'close', outcome, ...(isOverloaded && { throttleMs: delayMs ?? THROTTLE_MS * (1 + Math.random()) }) }
 }
@@ -150,9 +154,9 @@ export function verdictOnFailure(error: TransportError, rules: DispatchRules): V
   }
 }
 
-const errorOf = ({ status, body }: Answer) => ({
+const errorOf = ({ status, body }: Answer, { slowsDown }: DispatchRules) => ({
   code: `http_${status}`,
-  message: `function returned ${status}: ${storable(body)}`,
+  message: `${slowsDown ? 'endpoint' : 'function'} returned ${status}: ${storable(body)}`,
 })
 
 /** Cut off, and without what jsonb cannot hold: NUL, and half of a character at the cut. */

@@ -81,6 +81,8 @@ function describe(event: MaintenanceEvent): string | undefined {
       return `job ${event.job} ${event.kind}: ${event.fresh ? '' : 'was '}${event.state}${event.message ? ` (${event.message.slice(0, 200)})` : ''}`
     case 'throttled':
       return `${event.origin} is throttled for ${Math.round(event.pauseMs)} ms`
+    case 'endpoint_disabled':
+      return `endpoint ${event.endpoint} is disabled: ${event.reason === 'gone' ? 'it answered 410' : 'nothing has got through for too long'}`
     case 'promoted':
       return `${event.jobs} deferred jobs are due`
     case 'rescued':

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import {
   type DispatchRules,
   isFinalForFunctions,
+  type Verdict,
   verdictOn,
   verdictOnFailure,
   WEBHOOK_RULES,
@@ -77,6 +78,18 @@ describe('statuses', () => {
 
   test.each([400, 401, 404, 422])('%i from a webhook endpoint is retried: its owner may be mending it', status => {
     expect(wordFor(answer(status), webhook)).toBe('retried')
+  })
+
+  test.each([502, 504])('%i from a webhook endpoint is a failed attempt, and slows its origin down', status => {
+    const { throttleMs, outcome } = verdictOn(answer(status), webhook, now) as Extract<Verdict, { do: 'close' }>
+    expect(outcome).toMatchObject({ kind: 'failed', error: { message: expect.stringContaining('endpoint returned') } })
+    expect(throttleMs).toBeGreaterThanOrEqual(2_000)
+    expect(verdictOn(answer(status), sync, now)).not.toHaveProperty('throttleMs')
+  })
+
+  test('503 from a webhook endpoint is put back, with a date or without', () => {
+    expect(wordFor(answer(503), webhook)).toBe('put_back')
+    expect(wordFor(answer(503), sync)).toBe('retried')
   })
 
   test('410 from a webhook endpoint is its last word', () => {
