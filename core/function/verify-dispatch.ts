@@ -4,6 +4,7 @@ import { idempotencyKeyOf } from '../protocol/dispatch-headers.ts'
 import type { CallbackAction, CompleteBody, DispatchBody, FailBody, HeartbeatBody, WaitBody } from '../wire.ts'
 import { type KeyOptions, keySource } from './configuration.ts'
 import { type CallbackAddress, type Delivered, deliver } from './deliver.ts'
+import { type Events, eventsOf } from './events.ts'
 import { platformPort, type ReceiverPort } from './port.ts'
 import { rawBodyOf } from './raw-body.ts'
 import { type Dispatch, dispatchIn, MAX_BODY_BYTES, type Message, refuseMethod } from './receive.ts'
@@ -37,7 +38,8 @@ export interface DispatchCallback {
 }
 
 /** A dispatch that was signed with a known key, for this path and body, not long ago. */
-export interface VerifiedDispatch {
+export interface VerifiedDispatch extends Pick<Events, 'event' | 'eventUrl'> {
+  /** As it was sent: what a codec has sealed is sealed. */
   readonly body: DispatchBody
   readonly jobId: string
   /** The same for all attempts of the job: what effects can be made idempotent with. */
@@ -107,11 +109,12 @@ export function messageOf({ method, url, headers }: Request, body: Uint8Array): 
   return { method, path: pathname + search, headers, body }
 }
 
-function verified({ body, address }: Dispatch, bytes: Uint8Array, port: ReceiverPort): VerifiedDispatch {
+function verified({ body, address, eventKey }: Dispatch, bytes: Uint8Array, port: ReceiverPort): VerifiedDispatch {
   const jobId = String(body.job_id)
   const deadline = Date.parse(body.deadline ?? '')
   const callback = address && callbackTo(address, Number.isNaN(deadline) ? 0 : deadline, port)
-  return { body, jobId, idempotencyKey: idempotencyKeyOf(jobId), callback, bytes }
+  const { event, eventUrl } = eventsOf(body, eventKey, () => body.progress)
+  return { body, jobId, idempotencyKey: idempotencyKeyOf(jobId), callback, bytes, event, eventUrl }
 }
 
 const callbackTo = (address: CallbackAddress, deadline: number, port: ReceiverPort): DispatchCallback => ({

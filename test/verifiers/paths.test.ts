@@ -194,4 +194,18 @@ describe('other servers', () => {
     const request = dispatchRequest('https://fn.example.com')
     expect((await verifyDispatchRequest(request, { dispatchKeys })).callback).toBeUndefined()
   })
+
+  test('events of the job: the one that came, and where another may come in', async () => {
+    const at = '2026-01-01T00:00:00.000Z'
+    const body = {
+      progress: { events: { payment: { payload: { paid: true }, at } } },
+      events_url: 'https://jobs.example.com/api/events',
+    }
+    const request = dispatchRequest('https://fn.example.com', { body: body as object })
+    request.headers.set('millrace-event-key', `k1:${'0a'.repeat(32)}`)
+    const verified = await verifyDispatchRequest(request, { dispatchKeys })
+    expect(verified.event('payment')).toMatchObject({ payload: { paid: true }, at: new Date(at), timedOut: false })
+    expect(verified.event('approval')).toBeUndefined()
+    expect(verified.eventUrl('approval')).toMatch(/^https:\/\/jobs.example.com\/api\/events\/k1\.42\./)
+  })
 })
