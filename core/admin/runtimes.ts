@@ -20,7 +20,8 @@ export interface LeaderView {
   readonly holder: string
   /** Grows with every change of hands. */
   readonly epoch: number
-  readonly until: string
+  /** Null: the holder has resigned. */
+  readonly until: string | null
   /** False: the lease is over, and free to be taken. */
   readonly alive: boolean
 }

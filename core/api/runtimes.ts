@@ -1,7 +1,7 @@
 // The route that tells who is at work.
 
 import { route } from './route.ts'
-import { boolean, integer, list, named, object, string, time } from './schema.ts'
+import { boolean, integer, list, named, nullable, object, string, time } from './schema.ts'
 import { id } from './shapes.ts'
 
 const runtime = named(
@@ -19,7 +19,7 @@ const runtime = named(
 
 const leader = named(
   'Leader',
-  object({ name: string(), holder: string(), epoch: integer(), until: time, alive: boolean() }),
+  object({ name: string(), holder: string(), epoch: integer(), until: nullable(time), alive: boolean() }),
 )
 
 export const runtimeRoutes = [

@@ -1,7 +1,7 @@
 // The transport over `fetch`, for any platform. It cannot tell whether a failed request was seen, so it assumes that.
 
 import { readBody } from '../read-body.ts'
-import { type AllowedTargets, targetGuard } from './target-guard.ts'
+import { type AllowedTargets, targetGuard } from '../target-guard.ts'
 import { ANSWER_LIMIT, type Answer, type DispatchRequest, type Transport, TransportError } from './transport.ts'
 
 export interface FetchTransportOptions {

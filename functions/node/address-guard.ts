@@ -3,8 +3,8 @@
 import { promises as dns, type LookupAddress, type LookupAllOptions } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { buildConnector } from 'undici'
-import { type AllowedTargets, type TargetGuard, targetGuard, tlsRequired } from '../../core/dispatch/target-guard.ts'
 import { TransportError } from '../../core/dispatch/transport.ts'
+import { type AllowedTargets, type TargetGuard, targetGuard, tlsRequired } from '../../core/target-guard.ts'
 
 /** All addresses of a name. */
 export type Resolve = (hostname: string, options: LookupAllOptions) => Promise<LookupAddress[]>

@@ -219,7 +219,14 @@ it('tells who is at work', async () => {
   await new MaintenanceEngine(toSql(api.sql)).lead('me', 60)
   const { items, leaders } = await get('/api/runtimes')
   expect(items).toMatchObject([{ name: 'test', alive: true }])
-  expect(leaders).toMatchObject([{ holder: 'me', alive: true }])
+  expect(leaders).toMatchObject([{ holder: 'me', alive: true, until: expect.any(String) }])
+})
+
+it('tells of a leader that has resigned', async () => {
+  const engine = new MaintenanceEngine(toSql(api.sql))
+  await engine.lead('me', 60)
+  await engine.resign('me')
+  expect((await get('/api/runtimes')).leaders).toMatchObject([{ holder: 'me', alive: false, until: null }])
 })
 
 it('shows a job in whatever state as the document says', async () => {

@@ -1,8 +1,8 @@
 // Where dispatches may go: over TLS to public addresses, and to what the deployment allows besides.
 
 import ipaddr from 'ipaddr.js'
-import { MillraceError } from '../errors.ts'
-import { TransportError } from './transport.ts'
+import { TransportError } from './dispatch/transport.ts'
+import { MillraceError } from './errors.ts'
 
 /**
  * What is allowed besides TLS to public addresses: `loopback` (with or without TLS), `private` (RFC 1918 and unique local
