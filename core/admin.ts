@@ -1,6 +1,8 @@
 // Public entry `millrace/admin`: lists, dead letters, bulk operations, schedules and runtimes, for operators.
 
 export { type Admin, type AdminOptions, admin } from './admin/admin.ts'
+export type { ApiKeyView, ApiKeyWithSecret, NewApiKey } from './admin/api-keys.ts'
+export type { AuditEntry, AuditFilter } from './admin/audit.ts'
 export type {
   Batch,
   BatchFilter,

@@ -1,6 +1,7 @@
 // Public entry `millrace/api`: the private admin API.
 
 export { type ApiEvent, type ApiOptions, apiApp, openApiDocument } from './api/app.ts'
+export { type ApiKeyCache, apiKeyCache } from './api/key-cache.ts'
 export type { ApiErrorCode } from './api/problem.ts'
 export { generateApiKey, type Scope } from './api-key.ts'
 export {

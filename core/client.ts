@@ -8,6 +8,7 @@ import { type Statement, statementForMany, statementForOne, statementForUnique }
 import { idsLiteral } from './job-id.ts'
 import type { ArgsOf, Kind } from './kind.ts'
 import { quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
+import { tenantKey } from './tenant.ts'
 import { type UniqueKeyParts, uniqueKey } from './unique-key.ts'
 import type { JobState } from './wire.ts'
 
@@ -30,6 +31,11 @@ export interface Enqueued {
 export interface CancelOptions {
   /** Kept as the message of the job's last error. */
   readonly reason?: string | undefined
+}
+
+export interface CancelByKeyOptions extends CancelOptions {
+  /** Of a job that was enqueued with this `tenant`. */
+  readonly tenant?: string | undefined
 }
 
 /** What {@link Client.cancel} answers for a job. */
@@ -83,7 +89,7 @@ export interface Client {
    * @example
    * await cancelByKey(tx, { kind: importFeed, args: { feed } })
    */
-  cancelByKey(tx: Database, key: string | UniqueKeyParts, options?: CancelOptions): Promise<Cancelled | undefined>
+  cancelByKey(tx: Database, key: string | UniqueKeyParts, options?: CancelByKeyOptions): Promise<Cancelled | undefined>
 
   /**
    * The statement that {@link Client.enqueue} would run, with the arguments checked, for drivers and ORMs that
@@ -127,9 +133,10 @@ export function createClient({ schema = 'millrace', codec }: ClientOptions = {})
     },
     cancel: async (tx, ids, { reason = null } = {}) =>
       cancelled(tx, 'cancel($1::text::bigint[], $2::text)', [idsLiteral([ids].flat()), reason]),
-    cancelByKey: async (tx, key, { reason = null } = {}) => {
+    cancelByKey: async (tx, key, { reason = null, tenant } = {}) => {
       const text = typeof key === 'string' ? key : uniqueKey(key)
-      const [job] = await cancelled(tx, 'cancel_by_key($1::text, $2::text)', [text, reason])
+      const own = tenant === undefined ? text : tenantKey(tenant, text)
+      const [job] = await cancelled(tx, 'cancel_by_key($1::text, $2::text)', [own, reason])
       return job
     },
     enqueueStatement: async (kind, args, options) =>

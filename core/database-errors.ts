@@ -22,6 +22,7 @@ const LIMITS: ReadonlySet<string> = new Set<ErrorCode>([
   'endpoint_exists',
   'endpoint_declared',
   'endpoint_disabled',
+  'api_key_exists',
   'invalid_request',
   'invalid_event',
   'not_leader',

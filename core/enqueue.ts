@@ -6,7 +6,8 @@ import { type ErrorCode, MillraceError } from './errors.ts'
 import type { Json } from './json.ts'
 import { jsonText } from './json-text.ts'
 import type { ArgsOf, Kind } from './kind.ts'
-import { debounceSeconds, type UniqueRow, type UniqueSettings, uniqueRow } from './unique.ts'
+import { tenantKey } from './tenant.ts'
+import { debounceSeconds, type Identified, type UniqueRow, type UniqueSettings, uniqueRow } from './unique.ts'
 
 /** Per job; each overrides what the kind declares. The limits are checked by the database. */
 export interface EnqueueOptions extends UniqueSettings {
@@ -24,7 +25,10 @@ export interface EnqueueOptions extends UniqueSettings {
   readonly tags?: readonly string[] | undefined
   /** Travels with the job and with every dispatch of it; at most a few KiB. */
   readonly metadata?: { readonly [key: string]: Json | undefined } | undefined
-  /** To whom the job belongs, 1 to 200 characters: `metadata.tenant`, by which webhook endpoints and API keys go. */
+  /**
+   * To whom the job belongs, 1 to 200 characters: `metadata.tenant`, by which webhook endpoints and API keys go. Its unique keys
+   * are the tenant's own.
+   */
   readonly tenant?: string | undefined
   /** Jobs with the same one are claimed in the order of their enqueueing, however many shards their queue has. */
   readonly orderingKey?: string | undefined
@@ -92,9 +96,15 @@ export async function toRow({ kind, args, options }: Job, codec?: PayloadCodec):
     metadata: metadataText(options),
     ordering_key: storable(options.orderingKey, 'invalid_ordering_key', 'Ordering key'),
     rate_key: storable(options.rateKey, 'invalid_rate_key', 'Rate key'),
-    ...uniqueRow(options, { kind, args, queue }, Date.now()),
+    ...uniqueOf(options, { kind, args, queue }),
   }
   return codec === undefined ? row : { ...row, args: await codec.encode(row.args, { kind: kind.name }) }
+}
+
+function uniqueOf(options: EnqueueOptions, job: Identified): UniqueRow {
+  const row = uniqueRow(options, job, Date.now())
+  const { unique_key: key } = row
+  return key === null || options.tenant === undefined ? row : { ...row, unique_key: tenantKey(options.tenant, key) }
 }
 
 function metadataText({ metadata, tenant }: EnqueueOptions): string | null {

@@ -2,6 +2,7 @@
 
 export { type BlobStore, type ClaimCheckOptions, claimCheck } from './claim-check.ts'
 export {
+  type CancelByKeyOptions,
   type Cancelled,
   type CancelOptions,
   type Client,

@@ -42,6 +42,8 @@ export interface SyncOptions {
    * in the database in a form that dispatchers alone can read. Without it they stand there as they are.
    */
   readonly sealingKeys?: Keyring | string | undefined
+  /** Who deploys, for the audit log: the user of the database, unless given. */
+  readonly by?: string | undefined
 }
 
 export interface SyncResult {
@@ -88,9 +90,9 @@ export async function syncManifest(db: Database, manifest: Manifest, options: Sy
   const { source = 'default', schema = 'millrace' } = options
   const sql = toSql(db)
   await Promise.all(manifest.schedules.map(checkArgsAsync))
-  const text = `select ${quoteIdentifier(schema)}.sync_manifest($1::text::jsonb, $2::text)::text as result`
+  const text = `select ${quoteIdentifier(schema)}.sync_manifest($1::text::jsonb, $2::text, $3::text)::text as result`
   const keys = typeof options.sealingKeys === 'string' ? parseKeyring(options.sealingKeys) : options.sealingKeys
-  const params = [JSON.stringify(await manifestRow(manifest, keys)), source]
+  const params = [JSON.stringify(await manifestRow(manifest, keys)), source, options.by ?? null]
   const rows = await translatingErrors(() => sql.query<{ result: string }>(text, params))
   return JSON.parse((rows[0] as { result: string }).result) as SyncResult
 }

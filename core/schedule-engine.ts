@@ -76,9 +76,12 @@ const NEXT_SHOWN = 5
 export class ScheduleEngine {
   readonly #sql: Sql
   readonly #schema: string
+  readonly #by: string | null
 
-  constructor(sql: Sql, options: { readonly schema?: string | undefined } = {}) {
+  /** `by`: who asks, for the audit log. */
+  constructor(sql: Sql, options: { readonly schema?: string | undefined; readonly by?: string | undefined } = {}) {
     this.#sql = sql
+    this.#by = options.by ?? null
     this.#schema = quoteIdentifier(options.schema ?? 'millrace')
   }
 
@@ -108,17 +111,17 @@ export class ScheduleEngine {
 
   /** False: it was paused before, by whoever `paused_by` says. Undefined: there is no such schedule. */
   async pause(name: string, by?: string): Promise<boolean | undefined> {
-    return this.#one<boolean>('pause_schedule($1::text, $2::text)', [name, by ?? null])
+    return this.#one<boolean>('pause_schedule($1::text, $2::text, $3::text)', [name, by ?? this.#by, this.#by])
   }
 
   /** From now on: what was due while it was paused is not made up for. False: it was not paused. Undefined: no such schedule. */
   async resume(name: string): Promise<boolean | undefined> {
-    return this.#one<boolean>('resume_schedule($1::text)', [name])
+    return this.#one<boolean>('resume_schedule($1::text, $2::text)', [name, this.#by])
   }
 
   /** Enqueues a job at once, paused or not; the schedule does not move. The job's id; undefined: no such schedule. */
   async trigger(name: string): Promise<string | undefined> {
-    return this.#one<string>('trigger_schedule($1::text)::text', [name])
+    return this.#one<string>('trigger_schedule($1::text, $2::text)::text', [name, this.#by])
   }
 
   async list(): Promise<ScheduleView[]> {

@@ -3,6 +3,8 @@
 import { type Database, toSql } from '../drivers.ts'
 import { type Keyring, parseKeyring } from '../protocol/keyring.ts'
 import { ScheduleEngine } from '../schedule-engine.ts'
+import { ApiKeys } from './api-keys.ts'
+import { Audit } from './audit.ts'
 import { Batches } from './batches.ts'
 import { Calls } from './calls.ts'
 import { DeadLetters } from './dead-letters.ts'
@@ -19,6 +21,8 @@ export interface AdminOptions {
   readonly schema?: string | undefined
   /** What `millrace keys sealing` prints: webhook secrets are sealed with it on their way into the database. */
   readonly sealingKeys?: Keyring | string | undefined
+  /** Who asks, for the audit log: the user of the database, unless given. */
+  readonly by?: string | undefined
 }
 
 export interface Admin {
@@ -32,6 +36,8 @@ export interface Admin {
   readonly kinds: Kinds
   readonly schedules: ScheduleEngine
   readonly runtimes: Runtimes
+  readonly apiKeys: ApiKeys
+  readonly audit: Audit
 }
 
 /**
@@ -43,8 +49,8 @@ export interface Admin {
  * for (const job of (await jobs.list({ state: 'failed', queue: 'mails' })).items) console.log(job.id, job.error?.message)
  * await deadLetters.retry({ queue: 'mails', reason: 'max_attempts_exhausted' })
  */
-export function admin(database: Database, { schema, sealingKeys }: AdminOptions = {}): Admin {
-  const calls = new Calls(database, schema)
+export function admin(database: Database, { schema, sealingKeys, by }: AdminOptions = {}): Admin {
+  const calls = new Calls(database, schema, by)
   return {
     jobs: new Jobs(calls),
     deadLetters: new DeadLetters(calls),
@@ -54,7 +60,9 @@ export function admin(database: Database, { schema, sealingKeys }: AdminOptions 
     deliveries: new Deliveries(calls),
     queues: new Queues(calls),
     kinds: new Kinds(calls),
-    schedules: new ScheduleEngine(toSql(database), { schema }),
+    schedules: new ScheduleEngine(toSql(database), { schema, by }),
     runtimes: new Runtimes(calls),
+    apiKeys: new ApiKeys(calls),
+    audit: new Audit(calls),
   }
 }

@@ -62,8 +62,10 @@ export class Batches {
    * @throws {MillraceError} `invalid_request`: neither a filter nor `all`; `invalid_queue`, `invalid_priority`
    */
   async submit(operation: BatchOperation, filter: BatchFilter, params: Lane = {}, by?: string): Promise<Batch> {
-    const call = 'submit_batch($1::text, $2::text::jsonb, $3::text::jsonb, $4::text)'
-    return (await this.#calls.value(call, [operation, filterJson(filter), JSON.stringify(params), by ?? null])) as Batch
+    const call = 'submit_batch($1::text, $2::text::jsonb, $3::text::jsonb, $4::text, $5::text)'
+    const actor = this.#calls.by
+    const given = [operation, filterJson(filter), JSON.stringify(params), by ?? actor, actor]
+    return (await this.#calls.value(call, given)) as Batch
   }
 
   /** What {@link submit} would work on now. @throws {MillraceError} as submit */
@@ -84,12 +86,13 @@ export class Batches {
 
   /** Stops it; what is done stays done. Answers the batch as it is from now on; undefined: there is none. */
   async cancel(id: Id): Promise<Batch | undefined> {
-    return this.#calls.value('cancel_batch($1::text::bigint)', [checkId(id)])
+    return this.#calls.value('cancel_batch($1::text::bigint, $2::text)', [checkId(id), this.#calls.by])
   }
 
   /** Forgets batches that ended longer ago than this, in seconds: 90 days. Answers how many. */
   async purge(olderThanSeconds = 90 * 24 * 3600): Promise<number> {
-    return (await this.#calls.value<number>('purge_batches($1::text::float8)', [olderThanSeconds])) ?? 0
+    const call = 'purge_batches($1::text::float8, $2::text)'
+    return (await this.#calls.value<number>(call, [olderThanSeconds, this.#calls.by])) ?? 0
   }
 
   /**

@@ -23,7 +23,11 @@ export class Calls {
   readonly #sql: Sql
   readonly #schema: string
 
-  constructor(database: Database, schema = 'millrace') {
+  /** Who asks, for the audit log; null: the database says who is connected. */
+  readonly by: string | null
+
+  constructor(database: Database, schema = 'millrace', by: string | null = null) {
+    this.by = by
     this.#sql = toSql(database)
     this.#schema = quoteIdentifier(schema)
   }

@@ -13,6 +13,8 @@ export interface DeadLetterFilter {
   /** See {@link DeadLetterRow.reason}. */
   readonly reason?: string | undefined
   readonly tag?: string | undefined
+  /** `metadata.tenant`. */
+  readonly tenant?: string | undefined
   readonly ids?: readonly Id[] | undefined
 }
 
@@ -89,8 +91,8 @@ export class DeadLetters {
   async retry(filter: BulkDeadLetterFilter, { queue, priority }: Lane = {}): Promise<DeadLettersRetried> {
     const answer = { retried: 0, refused: [] as { id: number; problem: string }[] }
     for (let cursor: string | null | undefined; cursor !== null; ) {
-      const call = 'retry_dead_letters($1::text::jsonb, $2::text, $3::text::int, $4::text, $5::text::int)'
-      const params = [json(filter), cursor ?? null, CHUNK, queue ?? null, priority ?? null]
+      const call = 'retry_dead_letters($1::text::jsonb, $2::text, $3::text::int, $4::text, $5::text::int, $6::text)'
+      const params = [json(filter), cursor ?? null, CHUNK, queue ?? null, priority ?? null, this.#calls.by]
       const done = (await this.#calls.value(call, params)) as DeadLettersRetried & { cursor: string | null }
       answer.retried += done.retried
       answer.refused.push(...done.refused)
@@ -103,11 +105,12 @@ export class DeadLetters {
   async purge(filter: BulkDeadLetterFilter): Promise<number> {
     let purged = 0
     for (let cursor: string | null | undefined; cursor !== null; ) {
-      const call = 'purge_dead_letters($1::text::jsonb, $2::text, $3::text::int)'
+      const call = 'purge_dead_letters($1::text::jsonb, $2::text, $3::text::int, $4::text)'
       const done = await this.#calls.value<{ purged: number; cursor: string | null }>(call, [
         json(filter),
         cursor ?? null,
         CHUNK,
+        this.#calls.by,
       ])
       purged += done?.purged ?? 0
       cursor = done?.cursor ?? null

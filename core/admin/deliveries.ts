@@ -74,7 +74,10 @@ export class Deliveries {
 
   /** Sends one delivery again, by its job and under the same `webhook-id`. */
   async redeliver(job: Id): Promise<Redelivered> {
-    const [row] = await this.#calls.rows<Redelivered>('redeliver($1::text::bigint)', [checkId(job)])
+    const [row] = await this.#calls.rows<Redelivered>('redeliver($1::text::bigint, $2::text)', [
+      checkId(job),
+      this.#calls.by,
+    ])
     return row as Redelivered
   }
 
@@ -86,8 +89,8 @@ export class Deliveries {
     const answer = { redelivered: 0, refused: 0 }
     for (let cursor: string | null | undefined; cursor !== null; ) {
       const call =
-        'redeliver_many($1::text, $2::text::timestamptz, $3::text::timestamptz, $4::text::boolean, $5::text, $6::text::int)'
-      const params = [endpoint, since ?? null, until ?? null, onlyFailed, cursor ?? null, CHUNK]
+        'redeliver_many($1::text, $2::text::timestamptz, $3::text::timestamptz, $4::text::boolean, $5::text, $6::text::int, $7::text)'
+      const params = [endpoint, since ?? null, until ?? null, onlyFailed, cursor ?? null, CHUNK, this.#calls.by]
       const done = (await this.#calls.value(call, params)) as typeof answer & { cursor: string | null }
       answer.redelivered += done.redelivered
       answer.refused += done.refused

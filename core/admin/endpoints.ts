@@ -95,19 +95,33 @@ export class Endpoints {
     ...options
   }: NewEndpoint): Promise<EndpointWithSecret> {
     const { text, signature, made } = await this.#secret(name, options)
-    const call = `endpoint_create($1::text, $2::text, $3::text, $4::text, ${texts('$5')}, ${texts('$6')}, $7::text, $8::text)`
-    const params = [name, url, text, tenant ?? null, list(kinds), list(events), signature, description ?? null]
+    const call = `endpoint_create($1::text, $2::text, $3::text, $4::text, ${texts('$5')}, ${texts('$6')}, $7::text, $8::text, $9::text)`
+    const params = [
+      name,
+      url,
+      text,
+      tenant ?? null,
+      list(kinds),
+      list(events),
+      signature,
+      description ?? null,
+      this.#calls.by,
+    ]
     return { ...((await this.#calls.value(call, params)) as EndpointView), ...made }
   }
 
   /** Undefined: there is none. @throws {MillraceError} `invalid_endpoint`, `endpoint_declared` */
   async update(name: string, changes: EndpointChanges): Promise<EndpointView | undefined> {
-    return this.#calls.value('endpoint_update($1::text, $2::text::jsonb)', [name, JSON.stringify(changes)])
+    return this.#calls.value('endpoint_update($1::text, $2::text::jsonb, $3::text)', [
+      name,
+      JSON.stringify(changes),
+      this.#calls.by,
+    ])
   }
 
   /** With its secrets; what is on its way to it becomes dead letters. False: there is none. @throws {MillraceError} `endpoint_declared` */
   async delete(name: string): Promise<boolean> {
-    return (await this.#calls.value<boolean>('endpoint_delete($1::text)', [name])) ?? false
+    return (await this.#calls.value<boolean>('endpoint_delete($1::text, $2::text)', [name, this.#calls.by])) ?? false
   }
 
   /**
@@ -123,24 +137,24 @@ export class Endpoints {
     if (before === undefined) return undefined
     const sort = options.secret === undefined ? { signature: before } : {}
     const { text, signature, made } = await this.#secret(name, { ...sort, ...options })
-    const call = 'endpoint_rotate($1::text, $2::text, $3::text::float8, $4::text)'
-    const view = await this.#calls.value<EndpointView>(call, [name, text, graceSeconds, signature])
+    const call = 'endpoint_rotate($1::text, $2::text, $3::text::float8, $4::text, $5::text)'
+    const view = await this.#calls.value<EndpointView>(call, [name, text, graceSeconds, signature, this.#calls.by])
     return view && { ...view, ...made }
   }
 
   /** Forgives what was; undefined: there is none. */
   async enable(name: string): Promise<EndpointView | undefined> {
-    return this.#calls.value('endpoint_enable($1::text)', [name])
+    return this.#calls.value('endpoint_enable($1::text, $2::text)', [name, this.#calls.by])
   }
 
   /** From now on deliveries become dead letters, unsent; undefined: there is none. */
   async disable(name: string): Promise<EndpointView | undefined> {
-    return this.#calls.value('endpoint_disable($1::text)', [name])
+    return this.#calls.value('endpoint_disable($1::text, $2::text)', [name, this.#calls.by])
   }
 
   /** Sends a `webhook.test`, once; answers the delivery's job. Undefined: there is none. @throws {MillraceError} `endpoint_disabled` */
   async test(name: string): Promise<number | undefined> {
-    return asNumber(await this.#calls.value<Id>('endpoint_test($1::text)', [name]))
+    return asNumber(await this.#calls.value<Id>('endpoint_test($1::text, $2::text)', [name, this.#calls.by]))
   }
 
   async get(name: string): Promise<EndpointView | undefined> {

@@ -11,6 +11,8 @@ export interface JobFilter {
   readonly queue?: string | undefined
   /** The job has this tag. */
   readonly tag?: string | undefined
+  /** `metadata.tenant`. */
+  readonly tenant?: string | undefined
   /** At most 10,000. */
   readonly ids?: readonly Id[] | undefined
   /** The one job that holds this unique key, or held it last. */

@@ -88,6 +88,9 @@ export interface Lane {
   readonly priority?: number | undefined
 }
 
+/** A cancel is audited if it says by whom, which operators do. */
+const SOMEBODY = 'coalesce($3::text, session_user::text)'
+
 export class Jobs {
   readonly #calls: Calls
 
@@ -116,12 +119,20 @@ export class Jobs {
 
   /** Retries failed and cancelled jobs at once, with all of the kind's attempts before them; waiting ones run now. */
   async retry(ids: readonly Id[]): Promise<Retried[]> {
-    return this.#calls.rows('retry($1::text::bigint[])', [idsLiteral(ids)])
+    return this.#calls.rows('retry($1::text::bigint[], $2::text)', [idsLiteral(ids), this.#calls.by])
   }
 
   /** Cancels jobs that have not ended, running ones too. Ids of no job are not in the answer. */
   async cancel(ids: readonly Id[], reason?: string): Promise<Cancelled[]> {
-    return this.#calls.rows('cancel($1::text::bigint[], $2::text)', [idsLiteral(ids), reason ?? null])
+    const call = `cancel($1::text::bigint[], $2::text, ${SOMEBODY})`
+    return this.#calls.rows(call, [idsLiteral(ids), reason ?? null, this.#calls.by])
+  }
+
+  /** Cancels the job that took a unique key last. Undefined: no job is known to have it. */
+  async cancelByKey(uniqueKey: string, reason?: string): Promise<Cancelled | undefined> {
+    const call = `cancel_by_key($1::text, $2::text, ${SOMEBODY})`
+    const [job] = await this.#calls.rows<Cancelled>(call, [uniqueKey, reason ?? null, this.#calls.by])
+    return job
   }
 
   /**
@@ -130,7 +141,13 @@ export class Jobs {
    * @throws {MillraceError} `invalid_queue`, `invalid_priority`
    */
   async move(ids: readonly Id[], { queue, priority }: Lane): Promise<Moved[]> {
-    const call = 'move($1::text::bigint[], $2::text, $3::text::int)'
-    return this.#calls.rows(call, [idsLiteral(ids), queue ?? null, priority ?? null])
+    const call = 'move($1::text::bigint[], $2::text, $3::text::int, $4::text)'
+    return this.#calls.rows(call, [idsLiteral(ids), queue ?? null, priority ?? null, this.#calls.by])
+  }
+
+  /** Those of the jobs that are there and a tenant's (`metadata.tenant`). */
+  async ofTenant(tenant: string, ids: readonly Id[]): Promise<number[]> {
+    const call = 'jobs_of_tenant($1::text::bigint[], $2::text)'
+    return (await this.#calls.value<number[]>(call, [idsLiteral(ids), tenant])) ?? []
   }
 }

@@ -20,12 +20,13 @@ export class Queues {
 
   /** Nothing of the queue is claimed from now on; what runs goes on. `by`: who says so, for the record. @throws {MillraceError} `invalid_queue` */
   async pause(name: string, by?: string): Promise<void> {
-    await this.#calls.value('pause_queue($1::text, $2::text)', [name, by ?? null])
+    const actor = this.#calls.by
+    await this.#calls.value('pause_queue($1::text, $2::text, $3::text)', [name, by ?? actor, actor])
   }
 
   /** Answers whether it was paused. */
   async resume(name: string): Promise<boolean> {
-    return (await this.#calls.value<boolean>('resume_queue($1::text)', [name])) ?? false
+    return (await this.#calls.value<boolean>('resume_queue($1::text, $2::text)', [name, this.#calls.by])) ?? false
   }
 
   /**
@@ -36,8 +37,8 @@ export class Queues {
     let cancelled = 0
     for (let more = true; more; ) {
       const [done] = await this.#calls.rows<{ cancelled: number; more: boolean }>(
-        'drain_queue($1::text, $2::text::int, $3::text)',
-        [name, CHUNK, reason],
+        'drain_queue($1::text, $2::text::int, $3::text, $4::text)',
+        [name, CHUNK, reason, this.#calls.by],
       )
       cancelled += done?.cancelled ?? 0
       more = done?.more ?? false

@@ -1,10 +1,13 @@
 // The admin API: a Hono app over the admin module and the client, for those who hold a key.
 
-import { type Context, Hono } from 'hono'
+import { Hono } from 'hono'
 import { admin } from '../admin/admin.ts'
 import { type Database, toSql } from '../drivers.ts'
 import { type RequestLimits, requestLimits } from '../request-limits.ts'
 import { quoteIdentifier } from '../sql.ts'
+import { apiKeyRoutes } from './api-keys.ts'
+import { auditRoutes } from './audit.ts'
+import { authorizing } from './authorize.ts'
 import { batchRoutes } from './batches.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { enqueueRoute } from './enqueue.ts'
@@ -12,10 +15,11 @@ import { eventRoutes } from './events.ts'
 import { followUpRoutes } from './follow-ups.ts'
 import { idempotencyKeyOf, inputOf } from './input.ts'
 import { jobRoutes } from './jobs.ts'
-import { type ApiKey, parseApiKeys, presentedKey } from './keys.ts'
+import { type ApiKeyCache, apiKeyCache } from './key-cache.ts'
+import { parseApiKeys } from './keys.ts'
 import { bodyLimit, limited } from './limits.ts'
 import { openApi } from './openapi.ts'
-import { Problem, problemOf, unauthorized } from './problem.ts'
+import { Problem, problemOf } from './problem.ts'
 import { queueRoutes } from './queues.ts'
 import { type Route, route, type Services } from './route.ts'
 import { runtimeRoutes } from './runtimes.ts'
@@ -27,8 +31,13 @@ export interface ApiOptions {
   readonly sql: Database
   /** The schema that `millrace migrate` was told to use: `millrace`. */
   readonly schema?: string | undefined
-  /** One or several, for rotation: `mk_…` or `mk_…:enqueue,read`, as {@link parseApiKeys} takes them. */
+  /**
+   * Beside those of the database: `mk_…` or `mk_…:enqueue,read`, as {@link parseApiKeys} takes them; `database`: none. There have to
+   * be some to begin with.
+   */
   readonly apiKeys: string | readonly string[] | undefined
+  /** What is known of the database's keys; on Workers one for all apps, or they ask the database at each request. */
+  readonly keyCache?: ApiKeyCache | undefined
   /** 4 MiB. */
   readonly maxBodyBytes?: number | undefined
   /** {@link requestLimits} without a `clientOf` unless given: nothing is limited per client. */
@@ -63,10 +72,13 @@ export const apiRoutes: readonly Route[] = [
   ...scheduleRoutes,
   ...batchRoutes,
   ...runtimeRoutes,
+  ...apiKeyRoutes,
+  ...auditRoutes,
   route({
     method: 'GET',
     path: '/api/openapi.json',
     scope: undefined,
+    tenants: 'shared',
     summary: 'This document.',
     answer: record,
     run: async () => openApiDocument() as never,
@@ -87,7 +99,8 @@ export const openApiDocument = (): { readonly [key: string]: unknown } => openAp
 export function apiApp(options: ApiOptions): Hono {
   const keys = parseApiKeys(options.apiKeys ?? [])
   const { schema = 'millrace', maxBodyBytes = MAX_BODY_BYTES, limits = requestLimits(), onEvent } = options
-  const services: Services = { sql: toSql(options.sql), schema, admin: admin(options.sql, { schema }) }
+  const services: Services = { sql: toSql(options.sql), schema }
+  const authorize = authorizing(keys, options.keyCache ?? apiKeyCache(), services)
   const app = new Hono()
   app.use(limited(limits))
   app.get('/healthz', c => c.json({ ok: true }))
@@ -95,9 +108,10 @@ export function apiApp(options: ApiOptions): Hono {
   app.get('/readyz', async c => c.json({ ok: await ready() }))
   for (const route of apiRoutes) {
     app.on(route.method, route.path, async c => {
-      authorize(keys, c, route)
+      const key = await authorize(c.req.header('authorization'), route)
       const answer = await route.run(await inputOf(route, c.req, bodyLimit(c, maxBodyBytes)), {
         ...services,
+        ...{ key, tenant: key.tenant, admin: admin(services.sql, { schema, by: key.actor }) },
         idempotencyKey: idempotencyKeyOf(route, c.req),
         signal: c.req.raw.signal,
       })
@@ -107,13 +121,13 @@ export function apiApp(options: ApiOptions): Hono {
     })
   }
   for (const [path, allow] of methodsByPath()) {
-    app.all(path, c => {
-      authorize(keys, c)
+    app.all(path, async c => {
+      await authorize(c.req.header('authorization'))
       throw new Problem('method_not_allowed', `This path takes ${allow}`, { headers: { allow } })
     })
   }
-  app.all('*', c => {
-    authorize(keys, c)
+  app.all('*', async c => {
+    await authorize(c.req.header('authorization'))
     throw new Problem('not_found', 'There is nothing at this path')
   })
   app.onError((error, c) => {
@@ -125,16 +139,9 @@ export function apiApp(options: ApiOptions): Hono {
   return app
 }
 
-/** @throws {Problem} 401 without a right key, 403 without the scope */
-function authorize(keys: readonly ApiKey[], c: Context, { scope }: Partial<Route> = {}): void {
-  const key = presentedKey(keys, c.req.header('authorization'))
-  if (key === undefined) throw unauthorized()
-  if (scope && !key.scopes.has(scope)) throw new Problem('forbidden', `This key lacks the scope ${scope}`)
-}
-
 /** @throws when the database is away, or has no engine in that schema */
 async function isReady({ sql, schema }: Services): Promise<true> {
-  await toSql(sql).query(`select ${quoteIdentifier(schema)}.job_state(0)`)
+  await sql.query(`select ${quoteIdentifier(schema)}.job_state(0)`)
   return true
 }
 

@@ -26,6 +26,7 @@ import {
   type TypeOf,
 } from './schema.ts'
 import { id, jobState, MAX_IDS, priority, queueName } from './shapes.ts'
+import { tenantOf } from './tenant.ts'
 
 const by = {
   key: string({ minLength: 1, maxLength: 200, description: 'Instead of what follows; one namespace for all kinds' }),
@@ -61,6 +62,12 @@ const jobGiven = named(
       max_attempts: integer({ minimum: 1, maximum: 1_000, 'x-code': 'invalid_max_attempts' }),
       tags: list(string({ minLength: 1 }), { maxItems: 20, 'x-code': 'invalid_tags' }),
       metadata: { ...record, 'x-code': 'invalid_metadata' } as typeof record,
+      tenant: string({
+        minLength: 1,
+        maxLength: 200,
+        'x-code': 'invalid_metadata',
+        description: 'Whose it is: metadata.tenant; its unique keys are its own',
+      }),
       ordering_key: string({ minLength: 1, maxLength: 200, 'x-code': 'invalid_ordering_key' }),
       rate_key: string({ minLength: 1, maxLength: 200, 'x-code': 'invalid_rate_key' }),
       unique: { ...either(boolean(), unique), ...code } as Schema<boolean | TypeOf<typeof unique>>,
@@ -86,6 +93,7 @@ export const enqueueRoute = route({
   method: 'POST',
   path: '/api/jobs',
   scope: 'enqueue',
+  tenants: 'own',
   summary:
     'Enqueues a job, or all or none of many. A repeated request with the same Idempotency-Key is told the same jobs.',
   status: 201,
@@ -111,7 +119,7 @@ export const enqueueRoute = route({
 })
 
 async function enqueueAll(given: readonly Given[], call: Call): Promise<Answer[]> {
-  const jobs = given.map((one, n) => jobOf(one, call.idempotencyKey, n))
+  const jobs = given.map((one, n) => jobOf(ownJob(one, call), call.idempotencyKey, n))
   const { text, values } = statementForUnique(call.schema, await Promise.all(jobs.map(job => toRow(job))))
   const rows = await translatingErrors(() => toSql(call.sql).query<Enqueued>(text, values))
   const answers = rows.map(({ id, existing, replaced }) => ({ id: Number(id), existing, replaced }))
@@ -135,6 +143,7 @@ function jobOf(
     maxAttempts: given.max_attempts,
     tags: given.tags,
     metadata: given.metadata,
+    tenant: given.tenant,
     orderingKey: given.ordering_key,
     rateKey: given.rate_key,
     unique: typeof unique === 'object' ? uniqueOf(unique) : unique,
@@ -149,6 +158,15 @@ function jobOf(
     )
   }
   return job({ name: kind, args: ANYTHING }, args, { ...options, unique: once(idempotencyKey, n) })
+}
+
+/** A key of one tenant's enqueues for it, whether it says so or not. */
+function ownJob(given: Given, call: Call): Given {
+  const named = given.metadata?.tenant
+  if (call.tenant !== undefined && named !== undefined && named !== call.tenant) {
+    throw new Problem('forbidden', 'This key is of another tenant')
+  }
+  return { ...given, tenant: tenantOf(call, given.tenant) }
 }
 
 const keyOf = ({ key, by_args: byArgs, by_queue: byQueue }: TypeOf<typeof unique>) => ({ key, byArgs, byQueue })
@@ -167,11 +185,11 @@ const once = (key: string, n: number) => ({
 })
 
 /** A key that comes again with another job is a mistake of the caller's, and would lose that job silently. */
-async function sameAsBefore(jobs: readonly Job[], answers: readonly Answer[], { admin }: Call): Promise<void> {
+async function sameAsBefore(jobs: readonly Job[], answers: readonly Answer[], { admin, tenant }: Call): Promise<void> {
   const before = new Map(answers.flatMap(({ id, existing }, n) => (existing ? [[id, jobs[n] as Job] as const] : [])))
   if (before.size === 0) return
   for (let cursor: string | null | undefined; cursor !== null; ) {
-    const seen = await admin.jobs.list({ ids: [...before.keys()] }, { limit: MAX_IDS, cursor, full: true })
+    const seen = await admin.jobs.list({ ids: [...before.keys()], tenant }, { limit: MAX_IDS, cursor, full: true })
     for (const { id, kind, args } of seen.items) {
       const asked = before.get(id)
       if (asked && (asked.kind.name !== kind || canonicalJson(asked.args) !== canonicalJson(args))) {

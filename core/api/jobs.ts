@@ -1,7 +1,6 @@
 // Routes on jobs: lists, one job, retry, cancel, another lane.
 
 import type { JobDetail, Moved, Retried } from '../admin/jobs.ts'
-import { createClient } from '../client.ts'
 import { MillraceError } from '../errors.ts'
 import { waitFor } from '../wait-for.ts'
 import { jobFollowUpProblem } from './follow-ups.ts'
@@ -37,6 +36,7 @@ import {
   paging,
   queueName,
 } from './shapes.ts'
+import { own, ownOne, tenantOf, uniqueKeyOf, withOwn } from './tenant.ts'
 
 /** Below the time that a platform lets a request take, and that a server which stops waits for those under way. */
 const MAX_WAIT_SECONDS = 25
@@ -96,6 +96,7 @@ export const jobRoutes = [
     method: 'GET',
     path: '/api/jobs',
     scope: 'read',
+    tenants: 'own',
     summary: 'Lists jobs, newest first; all that is given must hold.',
     query: {
       ...jobFilter,
@@ -104,20 +105,24 @@ export const jobRoutes = [
       ...paging,
     },
     answer: page(either(jobRow, jobWhole)),
-    run({ query: { id: ids, full, limit, cursor, ...filter } }, { admin }) {
-      return admin.jobs.list({ ...jobFilterOf(filter), ids }, { limit, cursor, full: full as true })
+    run({ query: { id: ids, full, limit, cursor, unique_key: key, ...filter } }, call) {
+      const held = { tenant: tenantOf(call, filter.tenant), uniqueKey: uniqueKeyOf(call, key) }
+      const paged = { limit, cursor, full: full as true }
+      return call.admin.jobs.list({ ...jobFilterOf(filter), ...held, ids }, paged)
     },
   }),
   route({
     method: 'GET',
     path: '/api/jobs/:id',
     scope: 'read',
+    tenants: 'own',
     summary: 'One job with everything that is known of it; with wait_seconds, once it has ended or the time is over.',
     params: { id: idText },
     query: { wait_seconds: number({ minimum: 0, maximum: MAX_WAIT_SECONDS }) },
     answer: job,
     errors: ['not_found'],
     async run({ params: { id }, query: { wait_seconds: seconds } }, call) {
+      await ownOne(call, id)
       if (seconds !== undefined) await ended(id, seconds, call)
       return found(await call.admin.jobs.get(id))
     },
@@ -126,71 +131,101 @@ export const jobRoutes = [
     method: 'POST',
     path: '/api/jobs/:id/retry',
     scope: 'operate',
+    tenants: 'own',
     summary:
       "Retries a failed or cancelled job at once, with all of its kind's attempts before it; one that waits runs now.",
     params: { id: idText },
     answer: retried,
     errors: ['not_found', 'not_retryable', 'unique_conflict'],
-    run: async ({ params: { id } }, { admin }) => done(only(await admin.jobs.retry([id]))),
+    async run({ params: { id } }, call) {
+      await ownOne(call, id)
+      return done(only(await call.admin.jobs.retry([id])))
+    },
   }),
   route({
     method: 'POST',
     path: '/api/jobs/:id/cancel',
     scope: 'operate',
+    tenants: 'own',
     summary: 'Cancels a job that has not ended, also a running one.',
     params: { id: idText },
     body: closed({}, { reason: cancelReason }),
     answer: cancelled,
     errors: ['not_found'],
-    run: async ({ params: { id }, body: { reason } }, { admin }) => only(await admin.jobs.cancel([id], reason)),
+    async run({ params: { id }, body: { reason } }, call) {
+      await ownOne(call, id)
+      return only(await call.admin.jobs.cancel([id], reason))
+    },
   }),
   route({
     method: 'POST',
     path: '/api/jobs/:id/move',
     scope: 'operate',
+    tenants: 'own',
     summary: 'Moves a job that waits into another queue or priority.',
     params: { id: idText },
     body: closed({}, lane),
     answer: moved,
     errors: ['not_found', 'not_movable', 'invalid_queue', 'invalid_priority'],
-    run: async ({ params: { id }, body }, { admin }) => done(only(await admin.jobs.move([id], body))),
+    async run({ params: { id }, body }, call) {
+      await ownOne(call, id)
+      return done(only(await call.admin.jobs.move([id], body)))
+    },
   }),
   route({
     method: 'POST',
     path: '/api/jobs/retry',
     scope: 'operate',
+    tenants: 'own',
     summary: 'Retries jobs by their ids, and tells of each what became of it.',
     body: closed({ ids }),
     answer: object({ items: list(retried) }),
-    run: async ({ body: { ids } }, { admin }) => ({ items: await admin.jobs.retry(ids) }),
+    run: async ({ body: { ids } }, call) => ({
+      items: await withOwn(call, ids, mine => call.admin.jobs.retry(mine), unretried),
+    }),
   }),
   route({
     method: 'POST',
     path: '/api/jobs/cancel',
     scope: 'operate',
+    tenants: 'own',
     summary: 'Cancels jobs by their ids, or the one that took a unique key last. Unknown ones are not in the answer.',
     body: either(
       closed({ ids }, { reason: cancelReason }),
       closed({ unique_key: string({ minLength: 1, maxLength: 200 }) }, { reason: cancelReason }),
     ),
     answer: object({ items: list(cancelled) }),
-    async run({ body }, { admin, sql, schema }) {
-      if ('ids' in body) return { items: await admin.jobs.cancel(body.ids, body.reason) }
-      const job = await createClient({ schema }).cancelByKey(sql, body.unique_key, { reason: body.reason })
-      return { items: job ? [{ ...job, id: Number(job.id) }] : [] }
+    async run({ body }, call) {
+      const { jobs } = call.admin
+      if ('ids' in body) return { items: await jobs.cancel(await own(call, body.ids), body.reason) }
+      const key = uniqueKeyOf(call, body.unique_key)
+      const job = (await mayCancel(key, call)) ? await jobs.cancelByKey(key, body.reason) : undefined
+      return { items: job ? [job] : [] }
     },
   }),
   route({
     method: 'POST',
     path: '/api/jobs/move',
     scope: 'operate',
+    tenants: 'own',
     summary: 'Moves jobs that wait, by their ids, into another queue or priority, and tells of each what became of it.',
     body: closed({ ids }, { queue: queueName, priority: lane.priority }),
     answer: object({ items: list(moved) }),
     errors: ['invalid_queue', 'invalid_priority'],
-    run: async ({ body: { ids, ...to } }, { admin }) => ({ items: await admin.jobs.move(ids, to) }),
+    run: async ({ body: { ids, ...to } }, call) => ({
+      items: await withOwn(call, ids, mine => call.admin.jobs.move(mine, to), unmoved),
+    }),
   }),
 ]
+
+/** What is said of a job that is not there. */
+const unretried = (id: number): Retried => ({ id, state: null, retried: false, problem: 'not_found' })
+const unmoved = (id: number): Moved => ({ id, state: null, moved: false, problem: 'not_found' })
+
+/** Whoever writes SQL may have put any job under a key. */
+async function mayCancel(uniqueKey: string, { tenant, admin }: Call): Promise<boolean> {
+  return tenant === undefined || (await admin.jobs.list({ uniqueKey, tenant })).items.length > 0
+}
 
 /** Until it has ended, the time is over, there is no such job, or nobody waits for the answer any more. */
 async function ended(id: string, timeoutSeconds: number, { sql, schema, signal }: Call): Promise<void> {

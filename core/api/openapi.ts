@@ -49,7 +49,7 @@ const probe = (operationId: string, summary: string, errors: Part): Part => ({
 })
 
 function operation(route: Route, schemas: Map<string, unknown>): Part {
-  const { method, path, scope, summary, params, query, body, answer, status = 200, idempotent } = route
+  const { method, path, scope, tenants, summary, params, query, body, answer, status = 200, idempotent } = route
   const parameters = [
     ...parametersIn('path', params, schemas),
     ...parametersIn('query', query, schemas),
@@ -60,6 +60,7 @@ function operation(route: Route, schemas: Map<string, unknown>): Part {
     summary,
     tags: [path.split('/')[2]],
     ...(scope && { 'x-scope': scope }),
+    ...(tenants && { 'x-tenants': tenants }),
     ...(parameters.length > 0 && { parameters }),
     ...(body && {
       requestBody: { required: !isOptional(body), content: { 'application/json': { schema: hoisted(body, schemas) } } },
@@ -93,12 +94,12 @@ const parametersIn = (place: 'path' | 'query' | 'header', shape: Shape, schemas:
 const ANY: readonly ApiErrorCode[] = ['url_too_long', 'too_many_requests']
 
 /** What it names itself, and what follows from what it takes. */
-function errorsOf({ method, scope, errors = [] }: Route): ApiErrorCode[] {
+function errorsOf({ method, scope, tenants, errors = [] }: Route): ApiErrorCode[] {
   const codes: ApiErrorCode[] = [
     'invalid_request',
     ...(method === 'POST' ? (['body_too_large', 'unsupported_media_type'] as const) : []),
     'unauthorized',
-    ...(scope ? (['forbidden'] as const) : []),
+    ...(scope || tenants !== 'shared' ? (['forbidden'] as const) : []),
     'unavailable',
     ...ANY,
     ...errors,

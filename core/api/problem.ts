@@ -29,6 +29,7 @@ export const STATUS = {
   not_retryable: 409,
   not_movable: 409,
   idempotency_conflict: 409,
+  api_key_exists: 409,
   already_ended: 409,
   payload_too_large: 413,
   body_too_large: 413,

@@ -1,20 +1,25 @@
 // A route of the API: what it takes, what it answers, who may call it, and what it does, all in one place.
 
 import type { Admin } from '../admin/admin.ts'
-import type { Database } from '../drivers.ts'
-import type { Scope } from './keys.ts'
+import type { Scope } from '../api-key.ts'
+import type { Sql } from '../sql.ts'
+import type { ApiKey } from './keys.ts'
 import type { ApiErrorCode } from './problem.ts'
 import type { JsonSchema, Schema, Shape, Shaped } from './schema.ts'
 
 /** What routes work with. */
 export interface Services {
-  readonly sql: Database
+  readonly sql: Sql
   readonly schema: string
-  readonly admin: Admin
 }
 
 /** What comes with a request besides its checked input. */
 export interface Call extends Services {
+  /** In the name of the key. */
+  readonly admin: Admin
+  readonly key: ApiKey
+  /** To which the caller is held; undefined: to none. Routes are asked for it only if they say `tenants`. */
+  readonly tenant: string | undefined
   readonly idempotencyKey: string | undefined
   /** Fires when the caller is gone. */
   readonly signal: AbortSignal
@@ -31,6 +36,11 @@ interface About {
   readonly status?: 200 | 201
   /** Besides those that any route has. */
   readonly errors?: readonly ApiErrorCode[]
+  /**
+   * How the route treats a key of one tenant. `own`: it keeps to `call.tenant`; `shared`: it says the same to everybody. Unless it
+   * says so, such a key is refused.
+   */
+  readonly tenants?: 'own' | 'shared'
   /** Takes the header `Idempotency-Key`. */
   readonly idempotent?: true
 }

@@ -88,6 +88,7 @@ export const jobFilter = {
   queue: string({ maxLength: 200 }),
   tag: string({ maxLength: 4_000 }),
   unique_key: string({ maxLength: 200 }),
+  tenant: string({ maxLength: 200, description: 'metadata.tenant' }),
   enqueued_after: string({ format: 'date-time', description: 'At or after' }),
   enqueued_before: string({ format: 'date-time', description: 'Before' }),
 }

@@ -1,6 +1,6 @@
 // `millrace keys`: makes keyrings and API keys, and derives from keyrings what others get of them.
 
-import { generateApiKey } from '../../core/api/keys.ts'
+import { generateApiKey } from '../../core/api-key.ts'
 import { freshKid } from '../../core/protocol/key-rotation.ts'
 import {
   deriveDispatchKeyring,

@@ -4,9 +4,9 @@ create function millrace.tenant_of(metadata jsonb) returns text language sql imm
   select metadata ->> 'tenant'
 $$;
 
--- Those of the jobs that are there and belong to a tenant.
-create function millrace.jobs_of_tenant(ids bigint[], tenant text) returns bigint[] language sql as $$
-  select array(select distinct u from unnest(ids) u where millrace.tenant_of_job(u) = tenant order by u)
+-- Those of the jobs that are there and belong to a tenant, as a JSON array.
+create function millrace.jobs_of_tenant(ids bigint[], tenant text) returns jsonb language sql as $$
+  select coalesce(jsonb_agg(u order by u), '[]') from (select distinct u from unnest(ids) u) d(u) where millrace.tenant_of_job(u) = tenant
 $$;
 
 -- Null: to none, or there is no such job.
