@@ -1,6 +1,7 @@
 // What the commands for operators share: the admin module on one connection, ids, times, and asking before it destroys.
 
 import { once } from 'node:events'
+import { hostname } from 'node:os'
 import { createInterface } from 'node:readline/promises'
 import { type Admin, admin } from '../../core/admin/admin.ts'
 import type { Sql } from '../../core/sql.ts'
@@ -36,7 +37,8 @@ export function adminCommand<const O extends Options>(
     const sql = postgresSql(url, { max: 1, prepare: false, applicationName: `millrace ${command.name}` })
     try {
       const target = `${withoutPassword(url)}${schema === 'millrace' ? '' : `, schema ${schema}`}`
-      await command.run({ ...given, sql, schema, admin: admin(sql, { schema }), target } as unknown as AdminRun<O>)
+      const acting = admin(sql, { schema, by: values.by ?? whoever() })
+      await command.run({ ...given, sql, schema, admin: acting, target } as unknown as AdminRun<O>)
     } finally {
       await sql.end()
     }
@@ -48,6 +50,14 @@ function withoutPassword(text: string): string {
   const { protocol, username, host, pathname } = new URL(text)
   return `${protocol}//${username && `${username}@`}${host}${pathname}`
 }
+
+/** For what changes something; the admin module of the command knows it. */
+export const byOption = {
+  by: { type: 'string', value: 'WHO', help: 'who does it, for the audit log (default: $USER@host)' },
+} as const satisfies Options
+
+const whoever = (): string =>
+  `${process.env.USER ?? process.env.USERNAME ?? process.env.LOGNAME ?? 'somebody'}@${hostname()}`
 
 export const yesOption = { yes: { type: 'boolean', short: 'y', help: 'do not ask' } } as const satisfies Options
 

@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Admin } from '../../core/admin/admin.ts'
 import type { Batch, BatchFilter, BatchOperation, BatchPreview } from '../../core/admin/batches.ts'
 import type { Lane } from '../../core/admin/jobs.ts'
-import { adminCommand, confirm, one, seconds, yesOption } from './cli-admin.ts'
+import { adminCommand, byOption, confirm, one, seconds, yesOption } from './cli-admin.ts'
 import { Failure, integer, type Options, UsageError, type ValuesOf } from './cli-command.ts'
 import { jobColumns, jobFilter, jobFilterOptions } from './cli-job-filter.ts'
 import { facts, moment, printable, table } from './cli-table.ts'
@@ -48,7 +48,7 @@ export const submitCommand = adminCommand({
   details: `${DETAILS}\nAsks first. It is done in the background, a chunk at a time, and goes on after a crash; see batch show.`,
   options: {
     ...whatOptions,
-    by: { type: 'string', value: 'WHO', help: 'who asks, for the record (default: $USER)' },
+    ...byOption,
     wait: { type: 'boolean', help: 'wait for its end, and show how far it is' },
     timeout: { type: 'string', value: 'TIME', help: '--wait: for so long: 90s, 5m, 2h' },
     ...yesOption,
@@ -58,7 +58,7 @@ export const submitCommand = adminCommand({
     const { operation, does, filter, lane } = asked(positionals, values)
     const timeout = seconds('timeout', values.timeout)
     if (!values.yes) await confirm(`This ${does} ${count(await admin.batches.preview(operation, filter, lane))}.`, run)
-    const batch = await admin.batches.submit(operation, filter, lane, values.by ?? process.env.USER)
+    const batch = await admin.batches.submit(operation, filter, lane)
     if (!values.wait) return result(batchText(batch), batch)
     progress(`batch ${batch.id} is submitted`)
     const done = await untilDone(admin, batch, progress, timeout)

@@ -1,7 +1,7 @@
 // `millrace batch`: bulk operations on jobs, which the leader does in the background.
 
 import type { Batch } from '../../core/admin/batches.ts'
-import { adminCommand, ids, none, one } from './cli-admin.ts'
+import { adminCommand, byOption, ids, none, one } from './cli-admin.ts'
 import { batchText, previewCommand, submitCommand } from './cli-batch-submit.ts'
 import { Failure, type Group, UsageError } from './cli-command.ts'
 import { pageOptions, printList } from './cli-list.ts'
@@ -51,7 +51,7 @@ const cancelCommand = adminCommand({
   name: 'batch cancel',
   operands: '<id>',
   summary: 'Stops a batch; what is done stays done.',
-  options: {},
+  options: byOption,
   async run({ positionals, admin, result }) {
     const [id] = ids([one(positionals, 'id')]) as [string]
     const batch = found(id, await admin.batches.cancel(id))

@@ -11,6 +11,7 @@ const LOAD: Readonly<Record<string, () => Promise<Entry>>> = {
   pg: async () => (await import('./cli-pg.ts')).pgCommand,
   roles: async () => (await import('./cli-roles.ts')).rolesGroup,
   keys: async () => (await import('./cli-keys.ts')).keysGroup,
+  'api-key': async () => (await import('./cli-api-key.ts')).apiKeyGroup,
   callbacks: async () => (await import('./cli-callbacks.ts')).callbacksCommand,
   api: async () => (await import('./cli-api.ts')).apiCommand,
   maintain: async () => (await import('./cli-maintain.ts')).maintainCommand,
@@ -22,6 +23,7 @@ const LOAD: Readonly<Record<string, () => Promise<Entry>>> = {
   cron: async () => (await import('./cli-cron.ts')).cronGroup,
   batch: async () => (await import('./cli-batch.ts')).batchGroup,
   runtime: async () => (await import('./cli-runtime.ts')).runtimeGroup,
+  audit: async () => (await import('./cli-audit.ts')).auditCommand,
   health: async () => (await import('./cli-health.ts')).healthCommand,
 }
 

@@ -1,7 +1,7 @@
 // `millrace cron`: schedules.
 
 import type { ScheduleView } from '../../core/schedule-engine.ts'
-import { adminCommand, none, one } from './cli-admin.ts'
+import { adminCommand, byOption, none, one } from './cli-admin.ts'
 import { Failure, type Group } from './cli-command.ts'
 import { errorText } from './cli-job-filter.ts'
 import { type Column, moment, table } from './cli-table.ts'
@@ -38,10 +38,10 @@ const pauseCommand = adminCommand({
   name: 'cron pause',
   operands: '<name>',
   summary: 'Stops a schedule from firing. What it has enqueued goes on.',
-  options: { by: { type: 'string', value: 'WHO', help: 'who pauses it, for the record' } },
-  async run({ positionals, values, admin, result }) {
+  options: byOption,
+  async run({ positionals, admin, result }) {
     const name = one(positionals, 'name')
-    const paused = found(name, await admin.schedules.pause(name, values.by))
+    const paused = found(name, await admin.schedules.pause(name))
     result(paused ? `${name} is paused` : `${name} was paused before`, { name, paused: true, changed: paused })
   },
 })
@@ -50,7 +50,7 @@ const resumeCommand = adminCommand({
   name: 'cron resume',
   operands: '<name>',
   summary: 'Lets a schedule fire again, from now on: what was due meanwhile is not made up for.',
-  options: {},
+  options: byOption,
   async run({ positionals, admin, result }) {
     const name = one(positionals, 'name')
     const resumed = found(name, await admin.schedules.resume(name))
@@ -62,7 +62,7 @@ const triggerCommand = adminCommand({
   name: 'cron trigger',
   operands: '<name>',
   summary: "Enqueues a schedule's job at once, paused or not, and prints its id.",
-  options: {},
+  options: byOption,
   async run({ positionals, admin, result }) {
     const name = one(positionals, 'name')
     const job = found(name, await admin.schedules.trigger(name))

@@ -1,7 +1,7 @@
 // `millrace dlq retry` and `millrace dlq purge`, and the options that say which dead letters.
 
 import type { BulkDeadLetterFilter } from '../../core/admin/dead-letters.ts'
-import { adminCommand, confirm, ids, yesOption } from './cli-admin.ts'
+import { adminCommand, byOption, confirm, ids, yesOption } from './cli-admin.ts'
 import { Failure, integer, type Options, UsageError, type ValuesOf } from './cli-command.ts'
 
 export const filterOptions = {
@@ -9,6 +9,7 @@ export const filterOptions = {
   kind: { type: 'string', value: 'KIND', help: 'of this kind' },
   reason: { type: 'string', value: 'REASON', help: 'died of this: terminal_error, max_attempts_exhausted ...' },
   tag: { type: 'string', value: 'TAG', help: 'with this tag' },
+  tenant: { type: 'string', value: 'TENANT', help: 'of this tenant (metadata.tenant)' },
 } as const satisfies Options
 const bulkOptions = { ...filterOptions, all: { type: 'boolean', help: 'all there are' } } as const satisfies Options
 
@@ -21,6 +22,7 @@ export const retryCommand = adminCommand({
     ...bulkOptions,
     'to-queue': { type: 'string', value: 'QUEUE', help: 'into this queue' },
     'to-priority': { type: 'string', value: 'N', help: 'with this priority: 1 (first) to 4 (last)' },
+    ...byOption,
     ...yesOption,
   },
   async run({ positionals, admin, result, ...run }) {
@@ -44,7 +46,7 @@ export const purgeCommand = adminCommand({
   operands: '[id]...',
   summary: 'Deletes dead letters for good, by id or by filter.',
   details: 'Asks first. Exit status: 1 if one of the ids given is no dead letter.',
-  options: { ...bulkOptions, ...yesOption },
+  options: { ...bulkOptions, ...byOption, ...yesOption },
   async run({ positionals, admin, result, ...run }) {
     const filter = bulkFilter(positionals, run.values)
     await confirm(`This deletes ${described(filter)}, for good.`, run)
@@ -57,8 +59,8 @@ export const purgeCommand = adminCommand({
 
 /** By ids, or by a filter that says what it means. */
 function bulkFilter(words: readonly string[], values: ValuesOf<typeof bulkOptions>): BulkDeadLetterFilter {
-  const { queue, kind, reason, tag, all } = values
-  const filter = { queue, kind, reason, tag }
+  const { queue, kind, reason, tag, tenant, all } = values
+  const filter = { queue, kind, reason, tag, tenant }
   const ways = [words.length > 0, Object.values(filter).some(value => value !== undefined), all].filter(Boolean).length
   if (ways !== 1) throw new UsageError('ids, a filter, or --all: one of them is needed')
   return words.length > 0 ? { ids: ids(words) } : { ...filter, all }

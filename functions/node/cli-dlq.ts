@@ -26,8 +26,8 @@ const listCommand = adminCommand({
   options: { ...filterOptions, ...pageOptions },
   async run({ positionals, admin, ...run }) {
     none(positionals)
-    const { queue, kind, reason, tag } = run.values
-    const filter = { queue, kind, reason, tag }
+    const { queue, kind, reason, tag, tenant } = run.values
+    const filter = { queue, kind, reason, tag, tenant }
     await printList(run, { ask: page => admin.deadLetters.list(filter, page), columns, none: 'No such dead letters' })
   },
 })

@@ -1,8 +1,7 @@
 // `millrace job retry` and `millrace job cancel`.
 
 import type { Cancelled, Retried } from '../../core/admin/jobs.ts'
-import { createClient } from '../../core/client.ts'
-import { adminCommand, ids, none } from './cli-admin.ts'
+import { adminCommand, byOption, ids, none } from './cli-admin.ts'
 import { Failure } from './cli-command.ts'
 import { type Column, table } from './cli-table.ts'
 
@@ -12,7 +11,7 @@ export const retryCommand = adminCommand({
   summary: 'Retries failed and cancelled jobs at once, with all attempts before them; waiting ones run now.',
   details: `A running or completed job is left as it is (not_retryable), and so is one whose unique key another job has by now
 (unique_conflict). Exit status: 1 if one of the jobs was not retried. For many jobs see millrace batch.`,
-  options: {},
+  options: byOption,
   async run({ positionals, admin, result }) {
     const items = await admin.jobs.retry(ids(positionals))
     result(retriedText(items), { items })
@@ -42,14 +41,15 @@ For many jobs see millrace batch.`,
   options: {
     'unique-key': { type: 'string', value: 'KEY', help: 'the job that took this unique key last, instead of an id' },
     reason: { type: 'string', value: 'TEXT', help: "kept as the message of the job's last error" },
+    ...byOption,
   },
-  async run({ positionals, values, admin, sql, schema, result }) {
+  async run({ positionals, values, admin, result }) {
     const { reason, 'unique-key': key } = values
     if (key !== undefined) {
       none(positionals)
-      const job = await createClient({ schema }).cancelByKey(sql, key, { reason })
+      const job = await admin.jobs.cancelByKey(key, reason)
       if (!job) throw new Failure('not_found', `no job is known to have the unique key ${key}`)
-      return conclude([{ ...job, id: Number(job.id) }], result)
+      return conclude([job], result)
     }
     const wanted = ids(positionals)
     const items = await admin.jobs.cancel(wanted, reason)

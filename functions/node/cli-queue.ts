@@ -1,7 +1,7 @@
 // `millrace queue`: how queues stand; pauses, resumes and drains them.
 
 import type { QueueStats } from '../../core/admin/stats.ts'
-import { adminCommand, confirm, none, one, yesOption } from './cli-admin.ts'
+import { adminCommand, byOption, confirm, none, one, yesOption } from './cli-admin.ts'
 import type { Group } from './cli-command.ts'
 import { countColumns } from './cli-counts.ts'
 import { type Column, duration, moment, table } from './cli-table.ts'
@@ -39,10 +39,10 @@ const pauseCommand = adminCommand({
   name: 'queue pause',
   operands: '<name>',
   summary: 'Lets no more of a queue be claimed. What runs goes on; jobs are enqueued as ever.',
-  options: { by: { type: 'string', value: 'WHO', help: 'who pauses it, for the record (default: $USER)' } },
-  async run({ positionals, values, admin, result }) {
+  options: byOption,
+  async run({ positionals, admin, result }) {
     const name = one(positionals, 'name')
-    await admin.queues.pause(name, values.by ?? process.env.USER)
+    await admin.queues.pause(name)
     result(`${name} is paused`, { name, paused: true })
   },
 })
@@ -51,7 +51,7 @@ const resumeCommand = adminCommand({
   name: 'queue resume',
   operands: '<name>',
   summary: 'Lets a paused queue be claimed again.',
-  options: {},
+  options: byOption,
   async run({ positionals, admin, result }) {
     const name = one(positionals, 'name')
     const changed = await admin.queues.resume(name)
@@ -66,6 +66,7 @@ const drainCommand = adminCommand({
   details: 'Asks first. Pause the queue before, or what is enqueued meanwhile is cancelled too.',
   options: {
     reason: { type: 'string', value: 'TEXT', help: "kept as the message of the jobs' last error (default: drained)" },
+    ...byOption,
     ...yesOption,
   },
   async run({ positionals, admin, result, ...run }) {
