@@ -102,7 +102,7 @@ export function callbacks(options: CallbacksOptions): Hono {
   const handleEvent = async ({ req: request }: Context, action: EventAction, call: Call): Promise<EventBody> => {
     // Whoever follows a link, a preview or a scanner of mails among them, must not decide anything.
     checkMethod(request)
-    const claim = eventClaim(authentication.keyring, request.param('token') ?? '')
+    const claim = eventClaim(authentication.keyring, request.param('token') ?? '', action)
     call.of = { job: claim.job }
     admitEvent(limits, claim)
     const bytes = await bodyOf(request, maxBodyBytes, call.held)

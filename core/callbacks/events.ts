@@ -26,9 +26,9 @@ export interface EventClaim {
   readonly name: string
 }
 
-/** @throws {Problem} 401, one and the same for every token that is none */
-export function eventClaim(keyring: Keyring | undefined, token: string): EventClaim {
-  const read = keyring && readEventToken(keyring, token)
+/** @throws {Problem} 401, one and the same for every token that is none, or none for this action */
+export function eventClaim(keyring: Keyring | undefined, token: string, action: EventAction): EventClaim {
+  const read = keyring && readEventToken(keyring, token, action)
   if (read === undefined) throw new Problem(401, 'invalid_signature', 'Not an event token')
   return { job: read.jobId, name: read.name }
 }

@@ -4,7 +4,7 @@ import { MillraceError } from '../errors.ts'
 import { checkEventName } from '../event-name.ts'
 import type { Json } from '../json.ts'
 import { eventToken } from '../protocol/event-token.ts'
-import type { DispatchBody, Progress, WaitBody } from '../wire.ts'
+import type { DispatchBody, EventAction, Progress, WaitBody } from '../wire.ts'
 import { WaitSignal } from './errors.ts'
 
 /** An event that the job went on with. */
@@ -54,12 +54,12 @@ export interface Events {
   waitForEvent(name: string, options?: WaitForEventOptions): JobEvent
 
   /**
-   * The URL that lets this event of this job in, for whoever will send it: `POST` as it stands, or with `/resume`, `/complete`,
-   * `/fail` or `/retry` behind it. Whoever knows it can send the event, and nothing else.
+   * The URL that lets this event of this job in, for whoever will send it by `POST`. As long as no other action is named, the
+   * wait's rules say what comes of it. Whoever knows the URL can send this event with this action, and nothing else.
    *
    * @throws {MillraceError} `invalid_configuration` when the dispatcher was given no URL of an ingress, `invalid_event`
    */
-  eventUrl(name: string): string
+  eventUrl(name: string, action?: EventAction): string
 }
 
 /** `progress`: what is known of it by now. */
@@ -81,9 +81,10 @@ export function eventsOf(
       if (found === undefined) throw new WaitSignal(waitBody(name, options, progress()))
       return found
     },
-    eventUrl(name) {
+    eventUrl(name, action = 'event') {
       if (body.events_url !== undefined && eventKey !== undefined) {
-        return `${body.events_url}/${eventToken(eventKey, String(body.job_id), checkEventName(name))}`
+        const token = eventToken(eventKey, String(body.job_id), checkEventName(name), action)
+        return `${body.events_url}/${token}${action === 'event' ? '' : `/${action}`}`
       }
       throw new MillraceError('invalid_configuration', 'The dispatcher knows no URL at which events come in', {
         hint: 'Give maintenance the callback URL (--callback-url)',

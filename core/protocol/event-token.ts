@@ -2,6 +2,7 @@
 
 import { MillraceError } from '../errors.ts'
 import { isEventName } from '../event-name.ts'
+import type { EventAction } from '../wire.ts'
 import { base64url, unbase64url } from './base64.ts'
 import { equalBytes, hex, macOnce, unhex32, utf8 } from './bytes.ts'
 import { eventKeyMac, findKey, type Keyring, type SigningKey } from './keyring.ts'
@@ -23,23 +24,26 @@ export const eventKey = (root: SigningKey, jobId: string): string => `${root.kid
 
 /**
  * The token of a named event, `<key id>.<job id>.<base64url of the name>.<hex>`. It needs no escaping in a URL and does not
- * expire; whoever has it can send the event.
+ * expire; whoever has it can send the event, with this action and no other: one for `event` cannot get round a wait's rules.
  *
  * @throws {MillraceError} `invalid_event` for a name that is none, `invalid_keyring` for a key that is none
  */
-export function eventToken(eventKey: string, jobId: string, name: string): string {
+export function eventToken(eventKey: string, jobId: string, name: string, action: EventAction = 'event'): string {
   const [kid = '', digits = ''] = eventKey.split(':')
   const key = unhex32(digits)
   if (key === undefined) throw new MillraceError('invalid_keyring', 'An event key is <key id>:<64 hex digits>')
-  const token = `${kid}.${jobId}.${base64url(utf8(name))}.${hex(macOnce(key, name))}`
+  const token = `${kid}.${jobId}.${base64url(utf8(name))}.${hex(macOnce(key, signedText(action, name)))}`
   if (!isEventName(name) || !FORM.test(token)) {
     throw new MillraceError('invalid_event', 'A token is for an event whose name has 1 to 200 characters')
   }
   return token
 }
 
-/** Reads a token that was made under one of these keys. Every one has exactly one spelling; anything else is undefined. */
-export function readEventToken(keyring: Keyring, token: string): EventToken | undefined {
+/**
+ * Reads a token that was made for this action under one of these keys. Every one has exactly one spelling; anything else is
+ * undefined.
+ */
+export function readEventToken(keyring: Keyring, token: string, action: EventAction = 'event'): EventToken | undefined {
   const parts = FORM.exec(token)
   if (parts === null) return undefined
   const [, kid, jobId, encoded, mac] = parts as unknown as [string, string, string, string, string]
@@ -47,9 +51,12 @@ export function readEventToken(keyring: Keyring, token: string): EventToken | un
   const root = findKey(keyring, kid)
   if (root === undefined || name === undefined || (jobId.length === INT8_MAX.length && jobId > INT8_MAX))
     return undefined
-  const expected = macOnce(eventKeyMac(root)(jobId), name)
+  const expected = macOnce(eventKeyMac(root)(jobId), signedText(action, name))
   return equalBytes(expected, unhex32(mac) as Uint8Array) ? { jobId, name } : undefined
 }
+
+/** No action has a line break in it, so no two pairs are one text. */
+const signedText = (action: EventAction, name: string): string => `${action}\n${name}`
 
 function nameIn(encoded: string): string | undefined {
   const bytes = unbase64url(encoded)

@@ -2,7 +2,7 @@
 
 import { toSql } from 'millrace'
 import { SqlEngine } from 'millrace/maintenance'
-import { type CallbackAction, eventKey, eventToken } from 'millrace/protocol'
+import { type CallbackAction, type EventAction, eventKey, eventToken } from 'millrace/protocol'
 import { describe, expect, test } from 'vitest'
 import type { AttemptRef } from '../../core/engine.ts'
 import { useDatabase } from '../support/database.ts'
@@ -12,14 +12,18 @@ import { post } from '../support/waiting.ts'
 const database = useDatabase()
 const start = (options = {}) => startIngress(toSql(database.sql), options)
 const job = async ({ id }: AttemptRef) => (await new SqlEngine(toSql(database.sql)).job(id)) ?? expect.fail('no job')
-const tokenOf = (id: string, name: string) => eventToken(eventKey(keyring.keys[0], id), id, name)
+const tokenOf = (id: string, name: string, action?: EventAction) =>
+  eventToken(eventKey(keyring.keys[0], id), id, name, action)
+/** Of an action, as it stands in the path: nothing, or `/complete` and the like. */
+const pathOf = (id: string, name: string, action = '') =>
+  `/api/events/${tokenOf(id, name, (action.slice(1) || 'event') as EventAction)}${action}`
 
 async function waiting(body: object = {}) {
   const [ingress, ref] = [await start(), await attempt(database.sql)]
   const answer = await ingress.call(ref, 'wait', { body: { name: 'payment', ...body } })
   expect(answer).toMatchObject({ status: 200, body: { state: 'waiting_external' } })
   const send = (payload?: unknown, action = '', headers = {}) =>
-    post(`${ingress.url}/api/events/${tokenOf(ref.id, 'payment')}${action}`, payload, headers)
+    post(`${ingress.url}${pathOf(ref.id, 'payment', action)}`, payload, headers)
   return { ...ingress, ref, send }
 }
 
@@ -149,7 +153,7 @@ describe('events by token', () => {
     const { ref, url } = await waiting()
     for (const action of ['', '/resume', '/complete', '/fail', '/retry']) {
       for (const method of ['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS']) {
-        const response = await fetch(`${url}/api/events/${tokenOf(ref.id, 'payment')}${action}`, { method })
+        const response = await fetch(`${url}${pathOf(ref.id, 'payment', action)}`, { method })
         expect([response.status, response.headers.get('allow')]).toEqual([405, 'POST'])
       }
     }
@@ -173,6 +177,18 @@ describe('events by token', () => {
     )
     const expected = { status: 401, body: { error: 'Not an event token', code: 'invalid_signature' } }
     expect(answers).toEqual(forged.flatMap(() => [expected, expected]))
+    expect((await job(ref)).wait).not.toBeNull()
+  })
+
+  test('a token is for one action: none gets round the rules', async () => {
+    const { ref, url } = await waiting({ filter: 'payload.paid == true' })
+    const actions = ['event', 'resume', 'complete', 'fail', 'retry'] as const
+    for (const [made, used] of actions.flatMap(one => actions.map(other => [one, other] as const))) {
+      if (made === used) continue
+      const action = used === 'event' ? '' : `/${used}`
+      const answer = await post(`${url}/api/events/${tokenOf(ref.id, 'payment', made)}${action}`, { paid: true })
+      expect(answer).toMatchObject({ status: 401, body: { code: 'invalid_signature' } })
+    }
     expect((await job(ref)).wait).not.toBeNull()
   })
 

@@ -19,14 +19,14 @@ const tokenOf = (id: string, name: string) => eventToken(eventKey(root, id), id,
 
 describe('the published vectors', () => {
   test('follow from docs/protocol.md and BLAKE3 alone', () => {
-    for (const { keyring: text, jobId: id, name, eventKey: key, token } of vectors.eventTokens) {
+    for (const { keyring: text, jobId: id, name, action, eventKey: key, token } of vectors.eventTokens) {
       const signer = parseKeyring(text).keys.find(({ kid }) => key.startsWith(`${kid}:`)) ?? expect.fail('no such key')
       const secret = blake3(utf8(id), { key: blake3(signer.secret, { context: utf8('millrace v1 event tokens') }) })
-      const mac = bytesToHex(blake3(utf8(name), { key: secret }))
+      const mac = bytesToHex(blake3(utf8(`${action}\n${name}`), { key: secret }))
       expect(key).toBe(`${signer.kid}:${bytesToHex(secret)}`)
       expect(token).toBe(`${signer.kid}.${id}.${Buffer.from(name).toString('base64url')}.${mac}`)
-      expect(eventToken(key, id, name)).toBe(token)
-      expect(readEventToken(parseKeyring(text), token)).toEqual({ jobId: id, name })
+      expect(eventToken(key, id, name, action)).toBe(token)
+      expect(readEventToken(parseKeyring(text), token, action)).toEqual({ jobId: id, name })
     }
   })
 
