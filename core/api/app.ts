@@ -17,7 +17,7 @@ import { idempotencyKeyOf, inputOf } from './input.ts'
 import { jobRoutes } from './jobs.ts'
 import { type ApiKeyCache, apiKeyCache } from './key-cache.ts'
 import { parseApiKeys } from './keys.ts'
-import { bodyLimit, limited } from './limits.ts'
+import { bodyLimit, limited, msSince } from './limits.ts'
 import { openApi } from './openapi.ts'
 import { Problem, problemOf } from './problem.ts'
 import { queueRoutes } from './queues.ts'
@@ -53,6 +53,8 @@ export interface ApiEvent {
   readonly status: number
   /** Of an error. */
   readonly code?: string
+  /** How long it took. */
+  readonly ms: number
   /** What the database failed with, behind some 400s and every 503. */
   readonly cause?: unknown
 }
@@ -116,7 +118,7 @@ export function apiApp(options: ApiOptions): Hono {
         signal: c.req.raw.signal,
       })
       const { method, path, status = 200 } = route
-      onEvent?.({ method, path, status })
+      onEvent?.({ method, path, status, ms: msSince(c) })
       return Response.json(answer, { status })
     })
   }
@@ -133,7 +135,7 @@ export function apiApp(options: ApiOptions): Hono {
   app.onError((error, c) => {
     const problem = problemOf(error)
     const { code, status, cause } = problem
-    onEvent?.({ method: c.req.method, path: c.req.routePath, status, code, cause })
+    onEvent?.({ method: c.req.method, path: c.req.routePath, status, code, ms: msSince(c), cause })
     return problem.response()
   })
   return app

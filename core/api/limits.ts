@@ -17,6 +17,7 @@ export interface BodyLimit {
 export const limited = (limits: RequestLimits) => async (c: Context, next: Next) => {
   const held = limits.hold()
   c.set('held', held)
+  c.set('began', performance.now())
   try {
     const client = limits.clientOf(c.req.raw, c.env)
     await admitted(c, limits.request(client), next)
@@ -38,6 +39,9 @@ export const bodyLimit = (c: Context, maxBytes: number): BodyLimit => ({
   maxBytes,
   take: bytes => (c.get('held') as HeldBytes).take(bytes),
 })
+
+/** How long a request has taken. */
+export const msSince = (c: Context): number => performance.now() - (c.get('began') as number)
 
 const tooMany = (wait: number): Problem =>
   new Problem('too_many_requests', 'Too many requests, try again later', {

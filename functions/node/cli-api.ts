@@ -1,12 +1,18 @@
 // `millrace api`: the private admin API as a process of its own.
 
-import { type ApiEvent, apiApp, openApiDocument } from '../../core/api/app.ts'
+import { apiApp, openApiDocument } from '../../core/api/app.ts'
 import { databaseOption, databaseUrl, defineCommand, integer, schemaOption } from './cli-command.ts'
+import { limitOptions, limitsOf } from './cli-limits.ts'
+import { requestLog, requestLogOptions } from './log-requests.ts'
 import { postgresSql } from './postgres-sql.ts'
 import { serveNode } from './serve.ts'
 import { stopRequest } from './stop-request.ts'
 
 const DEFAULT_PORT = 4100
+/** A list may be asked for by a thousand ids. */
+const HEADER_BYTES = 48 * 1024
+
+const errorBody = (code: string, message: string) => ({ error: { code, message } })
 
 export const apiCommand = defineCommand({
   name: 'api',
@@ -27,9 +33,11 @@ On SIGTERM it finishes the requests it has begun and exits with 0.`,
     host: { type: 'string', value: 'HOST', help: 'the address to listen on (default: 127.0.0.1)' },
     'no-prepare': { type: 'boolean', help: 'no named statements; for poolers that do not follow them' },
     connections: { type: 'string', value: 'N', help: 'database connections at most (default: 10)' },
+    ...limitOptions,
+    ...requestLogOptions,
     openapi: { type: 'boolean', help: 'print the OpenAPI document, and end' },
   },
-  async run({ values, result, progress }) {
+  async run({ values, json, result, progress }) {
     if (values.openapi) return result(JSON.stringify(openApiDocument(), null, 2), openApiDocument())
     const { host, schema } = values
     const port = integer('port', values.port, 0, 65_535) ?? DEFAULT_PORT
@@ -40,9 +48,16 @@ On SIGTERM it finishes the requests it has begun and exits with 0.`,
     })
     try {
       const apiKeys = values['api-keys'] ?? process.env.MILLRACE_API_KEYS
-      const app = apiApp({ sql, schema, apiKeys, onEvent: reportFailures })
+      const log = requestLog(values, json)
+      const app = apiApp({
+        sql,
+        schema,
+        apiKeys,
+        limits: limitsOf(values),
+        onEvent: event => log({ type: 'request', ...event }, `${event.method} ${event.path}`),
+      })
       const stop = stopRequest()
-      const server = await serveNode(app.fetch, { host, port })
+      const server = await serveNode(app.fetch, { host, port, limits: { headerBytes: HEADER_BYTES }, errorBody })
       if (isPublic(host))
         progress(`${server.url} is not for this machine only: keys travel over it, so put TLS before it`)
       result(server.url, { url: server.url, pid: process.pid })
@@ -56,10 +71,3 @@ On SIGTERM it finishes the requests it has begun and exits with 0.`,
 })
 
 const isPublic = (host = '127.0.0.1'): boolean => !/^(127\.[\d.]+|::1|localhost)$/.test(host)
-
-/** Callers are told to try again; whoever runs the API must hear why. */
-function reportFailures({ method, path, status, cause }: ApiEvent): void {
-  if (status < 500) return
-  const why = cause instanceof Error ? cause.message || String((cause as { code?: unknown }).code) : String(cause)
-  process.stderr.write(`${method} ${path} answered ${status}: ${why}\n`)
-}

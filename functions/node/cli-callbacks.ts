@@ -5,6 +5,8 @@ import { isLoopbackHost } from '../../core/loopback.ts'
 import { SqlEngine } from '../../core/sql-engine.ts'
 import { databaseOption, databaseUrl, defineCommand, integer, schemaOption, UsageError } from './cli-command.ts'
 import { hasKeys, keysOption, keysText } from './cli-keys-option.ts'
+import { eventLimitOption, limitOptions, limitsOf } from './cli-limits.ts'
+import { requestLog, requestLogOptions } from './log-requests.ts'
 import { postgresSql } from './postgres-sql.ts'
 import { serveNode } from './serve.ts'
 import { stopRequest } from './stop-request.ts'
@@ -29,8 +31,11 @@ callbacks it has begun and exits with 0.`,
     'allow-unsigned': { type: 'boolean', help: 'for development: take unsigned callbacks; on a loopback --host only' },
     'no-prepare': { type: 'boolean', help: 'no named statements; for poolers that do not follow them' },
     connections: { type: 'string', value: 'N', help: 'database connections at most (default: 4)' },
+    ...limitOptions,
+    ...eventLimitOption,
+    ...requestLogOptions,
   },
-  async run({ values, result, progress }) {
+  async run({ values, json, result, progress }) {
     const { host, prefix, schema = 'millrace' } = values
     const port = integer('port', values.port, 0, 65_535) ?? DEFAULT_PORT
     const allowUnsigned = unsignedAllowed(values['allow-unsigned'], host)
@@ -43,6 +48,7 @@ callbacks it has begun and exits with 0.`,
     })
     const stop = stopRequest()
     const store = new SqlEngine(sql, { schema })
+    const log = requestLog(values, json)
     const app = callbacks({
       store,
       keyring,
@@ -50,7 +56,8 @@ callbacks it has begun and exits with 0.`,
       eventsPrefix: values['events-prefix'],
       compatible: !values['no-compatible'],
       allowUnsigned,
-      onEvent: reportFailures,
+      limits: limitsOf(values),
+      onEvent: event => log({ type: 'callback', ...event }, event.action),
     })
     try {
       const server = await serveNode(app.fetch, { host, port })
@@ -71,11 +78,4 @@ function unsignedAllowed(asked = false, host = '127.0.0.1'): boolean {
     `--allow-unsigned takes callbacks from anybody who can reach ${host}`,
     'Leave out --host, or give it keys and leave out --allow-unsigned.',
   )
-}
-
-/** Callers are told to try again; whoever runs the ingress must hear why. */
-function reportFailures({ action, status, cause }: { action: string; status: number; cause?: unknown }): void {
-  if (cause === undefined) return
-  const why = cause instanceof Error ? cause.message || String((cause as { code?: unknown }).code) : String(cause)
-  process.stderr.write(`${action} answered ${status}: ${why}\n`)
 }

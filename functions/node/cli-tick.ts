@@ -6,6 +6,7 @@ import { databaseUrl, defineCommand, integer } from './cli-command.ts'
 import { credentialsOf } from './cli-credentials.ts'
 import { keysText } from './cli-keys-option.ts'
 import { sendingOptions, sendingTransport, sendingValues } from './cli-sending.ts'
+import { errorText, logger, logOptions } from './log.ts'
 import { postgresSql } from './postgres-sql.ts'
 
 export const tickCommand = defineCommand({
@@ -17,9 +18,10 @@ maintenance processes may run at once. Behind a pooler in transaction mode use -
   options: {
     ...sendingOptions,
     budget: { type: 'string', value: 'SECONDS', help: 'how long it may take (default: 20)' },
+    ...logOptions,
     'no-prepare': { type: 'boolean', help: 'no named statements; for poolers that do not follow them' },
   },
-  async run({ values, result, progress }) {
+  async run({ values, json, result }) {
     const budget = integer('budget', values.budget, 1, 86_400) ?? 20
     const [keyring, sending] = [keysText(values), sendingValues(values)]
     const [transport, credentials] = [sendingTransport(values), await credentialsOf(values)]
@@ -27,6 +29,11 @@ maintenance processes may run at once. Behind a pooler in transaction mode use -
       max: 4,
       prepare: !values['no-prepare'],
       applicationName: 'millrace tick',
+    })
+    const log = logger({
+      json,
+      messages: values['log-messages'] === true,
+      write: line => void process.stderr.write(`${line}\n`),
     })
     try {
       const summary = await tick({
@@ -38,7 +45,9 @@ maintenance processes may run at once. Behind a pooler in transaction mode use -
         name: `tick ${hostname()}:${process.pid}`,
         budgetMs: budget * 1_000,
         onEvent: event => {
-          if (event.type === 'error') progress(`${event.during} failed: ${event.error}`)
+          if (event.type !== 'error') return
+          const error = log.error(event.error)
+          log('error', { ...event, error }, `${event.during} failed: ${errorText(error)}`)
         },
       })
       result(describe(summary), summary)
