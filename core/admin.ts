@@ -20,7 +20,13 @@ export type {
   DeadLetterRow,
   DeadLettersRetried,
 } from './admin/dead-letters.ts'
-export type { DeliveryFilter, DeliveryView, Redelivered, RedeliverOptions } from './admin/deliveries.ts'
+export type {
+  DeliveryFilter,
+  DeliveryView,
+  Redelivered,
+  RedeliveredSome,
+  RedeliverOptions,
+} from './admin/deliveries.ts'
 export type {
   EndpointChanges,
   EndpointFilter,

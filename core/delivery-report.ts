@@ -31,6 +31,8 @@ export interface Delivered extends Closed {
 /** Where deliveries to an endpoint go. */
 export interface EndpointRow {
   readonly name: string
+  /** Hears of that tenant's jobs only. */
+  readonly tenant: string | null
   readonly url: string
   readonly disabled_reason: string | null
   /** What signs, the newest first; they may be sealed. */

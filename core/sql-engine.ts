@@ -332,7 +332,7 @@ export class SqlEngine implements CallbackStore {
   /** What is known of the endpoints that there are of these names. */
   deliveryRoutes(names: readonly string[]): Promise<EndpointRow[]> {
     return this.#query(
-      `select name, url, disabled_reason, to_jsonb(secrets) as secrets from ${this.#schema}.delivery_routes($1::text::jsonb)`,
+      `select name, tenant, url, disabled_reason, to_jsonb(secrets) as secrets from ${this.#schema}.delivery_routes($1::text::jsonb)`,
       [JSON.stringify(names)],
     )
   }

@@ -3,6 +3,7 @@
 import { type Database, toSql } from '../drivers.ts'
 import { type Keyring, parseKeyring } from '../protocol/keyring.ts'
 import { ScheduleEngine } from '../schedule-engine.ts'
+import { type AllowedTargets, targetGuard } from '../target-guard.ts'
 import { ApiKeys } from './api-keys.ts'
 import { Audit } from './audit.ts'
 import { Batches } from './batches.ts'
@@ -21,6 +22,8 @@ export interface AdminOptions {
   readonly schema?: string | undefined
   /** What `millrace keys sealing` prints: webhook secrets are sealed with it on their way into the database. */
   readonly sealingKeys?: Keyring | string | undefined
+  /** With it, be it empty, webhook URLs are refused that show where nothing is sent unless it is allowed: as `allow` of dispatchers. */
+  readonly allowTargets?: AllowedTargets | undefined
   /** Who asks, for the audit log: the user of the database, unless given. */
   readonly by?: string | undefined
 }
@@ -43,20 +46,24 @@ export interface Admin {
 /**
  * The admin module on a connection, pool or transaction. Every method is one statement, unless it says otherwise.
  *
- * @throws {MillraceError} `unsupported_driver`, `invalid_keyring`
+ * @throws {MillraceError} `unsupported_driver`, `invalid_keyring`, `invalid_configuration`
  * @example
  * const { jobs, deadLetters } = admin(sql)
  * for (const job of (await jobs.list({ state: 'failed', queue: 'mails' })).items) console.log(job.id, job.error?.message)
  * await deadLetters.retry({ queue: 'mails', reason: 'max_attempts_exhausted' })
  */
-export function admin(database: Database, { schema, sealingKeys, by }: AdminOptions = {}): Admin {
+export function admin(database: Database, { schema, sealingKeys, allowTargets, by }: AdminOptions = {}): Admin {
   const calls = new Calls(database, schema, by)
+  const endpointRules = {
+    sealingKeys: typeof sealingKeys === 'string' ? parseKeyring(sealingKeys) : sealingKeys,
+    guard: allowTargets && targetGuard(allowTargets),
+  }
   return {
     jobs: new Jobs(calls),
     deadLetters: new DeadLetters(calls),
     batches: new Batches(calls),
     followUps: new FollowUps(calls),
-    endpoints: new Endpoints(calls, typeof sealingKeys === 'string' ? parseKeyring(sealingKeys) : sealingKeys),
+    endpoints: new Endpoints(calls, endpointRules),
     deliveries: new Deliveries(calls),
     queues: new Queues(calls),
     kinds: new Kinds(calls),

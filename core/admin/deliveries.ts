@@ -53,6 +53,15 @@ export interface RedeliverOptions {
   readonly onlyFailed?: boolean | undefined
 }
 
+/** What a part of many came to. */
+export interface RedeliveredSome {
+  readonly redelivered: number
+  /** Not readable any more, or on their way already. */
+  readonly refused: number
+  /** Hand it back for the next part; null: this was the last. */
+  readonly cursor: string | null
+}
+
 /** What one statement redelivers. */
 const CHUNK = 100
 
@@ -72,26 +81,40 @@ export class Deliveries {
     return (await this.#calls.value(call, params)) as Page<DeliveryView>
   }
 
-  /** Sends one delivery again, by its job and under the same `webhook-id`. */
-  async redeliver(job: Id): Promise<Redelivered> {
-    const [row] = await this.#calls.rows<Redelivered>('redeliver($1::text::bigint, $2::text)', [
+  /** Sends one delivery again, by its job and under the same `webhook-id`. With a tenant, as if there were its endpoints only. */
+  async redeliver(job: Id, { tenant }: { readonly tenant?: string | undefined } = {}): Promise<Redelivered> {
+    const [row] = await this.#calls.rows<Redelivered>('redeliver($1::text::bigint, $2::text, $3::text)', [
       checkId(job),
       this.#calls.by,
+      tenant ?? null,
     ])
     return row as Redelivered
+  }
+
+  /**
+   * Sends again what failed at an endpoint, as far as one statement goes. As long as it answers a cursor there is more.
+   *
+   * @throws {MillraceError} `invalid_request`
+   */
+  async redeliverSome(
+    endpoint: string,
+    { since, until, onlyFailed = true }: RedeliverOptions = {},
+    { limit = CHUNK, cursor }: PageOptions = {},
+  ): Promise<RedeliveredSome> {
+    const call =
+      'redeliver_many($1::text, $2::text::timestamptz, $3::text::timestamptz, $4::text::boolean, $5::text, $6::text::int, $7::text)'
+    const params = [endpoint, since ?? null, until ?? null, onlyFailed, cursor ?? null, limit, this.#calls.by]
+    return (await this.#calls.value(call, params)) as RedeliveredSome
   }
 
   /** Sends again what failed at an endpoint, in chunks of 100, each a transaction unless the caller's is one. */
   async redeliverMany(
     endpoint: string,
-    { since, until, onlyFailed = true }: RedeliverOptions = {},
+    options: RedeliverOptions = {},
   ): Promise<{ redelivered: number; refused: number }> {
     const answer = { redelivered: 0, refused: 0 }
     for (let cursor: string | null | undefined; cursor !== null; ) {
-      const call =
-        'redeliver_many($1::text, $2::text::timestamptz, $3::text::timestamptz, $4::text::boolean, $5::text, $6::text::int, $7::text)'
-      const params = [endpoint, since ?? null, until ?? null, onlyFailed, cursor ?? null, CHUNK, this.#calls.by]
-      const done = (await this.#calls.value(call, params)) as typeof answer & { cursor: string | null }
+      const done = await this.redeliverSome(endpoint, options, { cursor })
       answer.redelivered += done.redelivered
       answer.refused += done.refused
       cursor = done.cursor

@@ -6,7 +6,9 @@ import type { Keyring } from '../protocol/keyring.ts'
 import { seal } from '../protocol/sealing.ts'
 import { generateWebhookSecret } from '../protocol/webhook.ts'
 import { generateWebhookKeyPair } from '../protocol/webhook-ed25519.ts'
+import type { TargetGuard } from '../target-guard.ts'
 import type { Calls, Page, PageOptions } from './calls.ts'
+import { checkEndpointUrl } from './endpoint-url.ts'
 
 export interface EndpointChanges {
   /** Absolute `http(s)` URL. Another one is given a fresh chance. */
@@ -74,14 +76,20 @@ export interface EndpointFilter {
   readonly state?: EndpointView['state'] | undefined
 }
 
+export interface EndpointRules {
+  /** With them secrets are sealed on their way into the database. */
+  readonly sealingKeys?: Keyring | undefined
+  /** With it URLs are refused that show where nothing will be sent. */
+  readonly guard?: TargetGuard | undefined
+}
+
 export class Endpoints {
   readonly #calls: Calls
-  readonly #sealingKeys: Keyring | undefined
+  readonly #rules: EndpointRules
 
-  /** With `sealingKeys` secrets are sealed on their way into the database. */
-  constructor(calls: Calls, sealingKeys?: Keyring) {
+  constructor(calls: Calls, rules: EndpointRules = {}) {
     this.#calls = calls
-    this.#sealingKeys = sealingKeys
+    this.#rules = rules
   }
 
   /** @throws {MillraceError} `invalid_endpoint`, `endpoint_exists` */
@@ -94,6 +102,7 @@ export class Endpoints {
     description,
     ...options
   }: NewEndpoint): Promise<EndpointWithSecret> {
+    checkEndpointUrl(url, this.#rules.guard)
     const { text, signature, made } = await this.#secret(name, options)
     const call = `endpoint_create($1::text, $2::text, $3::text, $4::text, ${texts('$5')}, ${texts('$6')}, $7::text, $8::text, $9::text)`
     const params = [
@@ -112,6 +121,7 @@ export class Endpoints {
 
   /** Undefined: there is none. @throws {MillraceError} `invalid_endpoint`, `endpoint_declared` */
   async update(name: string, changes: EndpointChanges): Promise<EndpointView | undefined> {
+    if (changes.url !== undefined) checkEndpointUrl(changes.url, this.#rules.guard)
     return this.#calls.value('endpoint_update($1::text, $2::text::jsonb, $3::text)', [
       name,
       JSON.stringify(changes),
@@ -174,7 +184,8 @@ export class Endpoints {
   /** What goes into the database, and what its maker is told of it. */
   async #secret(name: string, { secret, signature = secret?.startsWith('whsk_') ? 'v1a' : 'v1' }: SecretOptions) {
     const { text, made } = secret === undefined ? await newSecret(signature) : { text: secret, made: {} }
-    return { signature, made, text: this.#sealingKeys ? await seal(this.#sealingKeys, name, text) : text }
+    const { sealingKeys } = this.#rules
+    return { signature, made, text: sealingKeys ? await seal(sealingKeys, name, text) : text }
   }
 }
 

@@ -3,7 +3,7 @@
 import type { Closed, Outcome } from '../engine.ts'
 import type { ClaimedJob } from '../sql-engine.ts'
 import type { Closer } from './closer.ts'
-import { type Delivery, deliveryOf, deliveryParts, excerptOf, reportOn } from './delivery.ts'
+import { type Delivery, deliveryOf, deliveryParts, excerptOf, isFor, reportOn } from './delivery.ts'
 import type { Endpoint, Endpoints } from './endpoints.ts'
 import type { OnEvent } from './events.ts'
 import { requestOf } from './request.ts'
@@ -57,7 +57,7 @@ export class Deliverer {
     const endpoint = await this.#lookUp(delivery)
     if (endpoint === null) return ENDPOINT_NOT_READ
     const route = endpoint && this.#options.routes.to(endpoint)
-    if (endpoint === undefined || route === undefined) return NO_ENDPOINT
+    if (endpoint === undefined || route === undefined || !isFor(delivery, endpoint)) return NO_ENDPOINT
     if (endpoint.disabled !== undefined) return disabledAs(endpoint.disabled)
     if (endpoint.secrets.length === 0) return SECRET_UNREADABLE
     return this.#options.inTurn(job, route, () => this.#send(job, route, delivery))

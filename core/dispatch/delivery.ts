@@ -3,6 +3,7 @@
 
 import type { DeliveryReport } from '../delivery-report.ts'
 import type { Outcome } from '../engine.ts'
+import type { Json } from '../json.ts'
 import { utf8 } from '../protocol/bytes.ts'
 import { signWebhook, type WebhookHeaders, type WebhookMessage } from '../protocol/webhook.ts'
 import { isAsymmetric, signWebhookAsymmetric } from '../protocol/webhook-ed25519.ts'
@@ -25,20 +26,38 @@ export interface Delivery {
   readonly event: string
   /** The job that the event is about. */
   readonly about?: number | undefined
+  /** The tenant of that job. */
+  readonly tenant: string | undefined
   /** The event as it is sent. */
   readonly body: string
 }
 
+interface EventData {
+  readonly job_id?: number
+  readonly metadata?: { readonly tenant?: Json }
+}
+
 interface Payload {
-  readonly event: { readonly type: string; readonly data?: { readonly job_id?: number } }
+  readonly event: { readonly type: string; readonly data?: EventData }
   readonly endpoint: string
   readonly message?: string
 }
 
 export function deliveryOf(job: ClaimedJob): Delivery {
   const { event, endpoint, message = `msg_${job.id}` } = JSON.parse(job.args) as Payload
-  return { endpoint, message, event: event.type, about: event.data?.job_id, body: eventText(job.args) }
+  const { job_id: about, metadata } = event.data ?? {}
+  return { endpoint, message, event: event.type, about, tenant: textOf(metadata?.tenant), body: eventText(job.args) }
 }
+
+/** As SQL's `tenant_of` answers it. */
+function textOf(tenant: Json | undefined): string | undefined {
+  if (tenant === undefined || tenant === null) return undefined
+  return typeof tenant === 'string' ? tenant : JSON.stringify(tenant)
+}
+
+/** An endpoint may have a name that was another tenant's when this was enqueued. */
+export const isFor = ({ about, tenant }: Delivery, endpoint: { readonly tenant: string | null }): boolean =>
+  endpoint.tenant === null || about === undefined || tenant === endpoint.tenant
 
 /**
  * The text of the event in `{"event": {…}, "message": "…", "endpoint": "…"}`, of which the message may be missing, as jsonb

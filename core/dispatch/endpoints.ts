@@ -8,7 +8,7 @@ import { unseal } from '../protocol/sealing.ts'
 import type { SqlEngine } from '../sql-engine.ts'
 
 /** Where deliveries go, and the secrets that sign them; without any, none that is needed can be read. */
-export interface Endpoint extends Pick<EndpointRow, 'name' | 'url'> {
+export interface Endpoint extends Pick<EndpointRow, 'name' | 'url' | 'tenant'> {
   readonly secrets: readonly string[]
   readonly disabled: string | undefined
 }
@@ -59,7 +59,13 @@ export class Endpoints {
     )
     // Without the newest one, whoever has only that could verify nothing. An older one was to go anyway.
     const secrets = read[0] === undefined ? [] : read.filter(secret => secret !== undefined)
-    return { name, url: row.url, disabled: row.disabled_reason ?? undefined, secrets: [...new Set(secrets)] }
+    return {
+      name,
+      tenant: row.tenant,
+      url: row.url,
+      disabled: row.disabled_reason ?? undefined,
+      secrets: [...new Set(secrets)],
+    }
   }
 }
 

@@ -88,7 +88,8 @@ begin
 end $$;
 
 -- The log of deliveries, newest first: {items, cursor}. filter: {endpoint?, tenant?, job? (the delivery's), about? (the job that it
--- tells of), state?: delivered, retrying, put_back, failed or cancelled, since?, until?}. A call looks at no more than 20,000
+-- tells of), state?: delivered, retrying, put_back, failed or cancelled, since?, until?}. A tenant's is what is of its endpoints, not
+-- of others that had their names before. A call looks at no more than 20,000
 -- rows, so a page may be short, or empty, and carries a cursor all the same: microseconds since 1970 and an id.
 create function millrace.list_deliveries(filter jsonb default '{}', cursor text default null, max_deliveries int default null) returns jsonb
 language plpgsql stable set jit = off set plan_cache_mode = force_custom_plan set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -124,7 +125,7 @@ begin
     before_id := split_part(cursor, '.', 2);
   end if;
   for d in
-    select x::millrace.delivery as x, (filter ->> 'tenant' is null or exists (select from millrace.endpoint e where e.name = x.endpoint and e.tenant = filter ->> 'tenant'))
+    select x::millrace.delivery as x, (filter ->> 'tenant' is null or exists (select from millrace.endpoint e where e.name = x.endpoint and e.tenant = filter ->> 'tenant' and e.created_at <= x.at))
       and (of_state is null or x.state = of_state) and (of_endpoint is null or x.endpoint = of_endpoint)
       and (of_about is null or x.about = of_about) as fits
     from (

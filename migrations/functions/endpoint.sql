@@ -150,8 +150,8 @@ begin
 end $$;
 
 -- Where deliveries to these endpoints go and what signs them, the newest secret first. names: a JSON array.
-create function millrace.delivery_routes(names jsonb) returns table (name text, url text, disabled_reason text, secrets text[]) language sql stable as $$
-  select e.name, e.url, e.disabled_reason, array(
+create function millrace.delivery_routes(names jsonb) returns table (name text, tenant text, url text, disabled_reason text, secrets text[]) language sql stable as $$
+  select e.name, e.tenant, e.url, e.disabled_reason, array(
     select s.secret from millrace.endpoint_secret s where s.endpoint = e.name and (s.expires_at is null or s.expires_at > now()) order by s.id desc)
   from millrace.endpoint e where e.name = any (array(select jsonb_array_elements_text(names)))
 $$;
@@ -204,9 +204,9 @@ create function millrace.endpoint_row(e millrace.endpoint) returns jsonb languag
       select coalesce(jsonb_agg(jsonb_build_object('created_at', s.created_at, 'expires_at', s.expires_at,
         'sealed', starts_with(s.secret, 'sealed:')) order by s.id desc), '[]')
       from millrace.endpoint_secret s where s.endpoint = e.name and (s.expires_at is null or s.expires_at > now())),
-    'last_success_at', (select d.at from millrace.delivery d where d.endpoint = e.name and d.state = 'c' order by d.at desc limit 1),
+    'last_success_at', (select d.at from millrace.delivery d where d.endpoint = e.name and d.at >= e.created_at and d.state = 'c' order by d.at desc limit 1),
     'last_failure_at', (select max(f.at) from unnest(array['f', 'r']::"char"[]) u(state) cross join lateral (
-      select d.at from millrace.delivery d where d.endpoint = e.name and d.state = u.state order by d.at desc limit 1) f))
+      select d.at from millrace.delivery d where d.endpoint = e.name and d.at >= e.created_at and d.state = u.state order by d.at desc limit 1) f))
 $$;
 
 -- What is wrong with it, if anything; the same for those that manifests declare.

@@ -2,15 +2,17 @@
 
 -- Sends one delivery again, by its job: one that failed goes on as the same job, one that has got through becomes a new one, for as
 -- long as its job is readable. Answers the job that delivers it now, or the code of what is in the way: not_found, no_endpoint,
--- endpoint_disabled, not_retryable (it is under way).
-create function millrace.redeliver(job bigint, by text default null) returns table (id bigint, problem text) language plpgsql as $$
+-- endpoint_disabled, not_retryable (it is under way). of_tenant: as if there were that tenant's endpoints only.
+create function millrace.redeliver(job bigint, by text default null, of_tenant text default null) returns table (id bigint, problem text) language plpgsql as $$
 begin
-  select r.id, r.problem into id, problem from millrace.redeliver_one(job) r;
+  select r.id, r.problem into id, problem from millrace.redeliver_one(job, of_tenant) r;
   perform millrace.audit(by, 'delivery.redeliver', jsonb_build_object('delivery', job, 'job', id)) where id is not null;
   return next;
 end $$;
 
-create function millrace.redeliver_one(job bigint) returns table (id bigint, problem text) language plpgsql as $$
+-- A name may have been another tenant's before, and what happened to its jobs is nobody else's business (see also the dispatcher's
+-- deliverer).
+create function millrace.redeliver_one(job bigint, of_tenant text default null) returns table (id bigint, problem text) language plpgsql as $$
 #variable_conflict use_column
 declare
   was jsonb := millrace.job(job);
@@ -20,7 +22,12 @@ begin
     return query select null::bigint, 'not_found';
     return;
   end if;
-  select * into e from millrace.endpoint x where x.name = was #>> '{args,endpoint}';
+  select * into e from millrace.endpoint x where x.name = was #>> '{args,endpoint}' and (x.tenant is null
+    or was #> '{args,event,data,job_id}' is null or x.tenant = millrace.tenant_of(was #> '{args,event,data,metadata}'));
+  if of_tenant is not null and e.tenant is distinct from of_tenant then
+    return query select null::bigint, 'not_found';
+    return;
+  end if;
   if e.name is null or e.disabled_at is not null then
     return query select null::bigint, case when e.name is null then 'no_endpoint' else 'endpoint_disabled' end;
     return;

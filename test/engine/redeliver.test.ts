@@ -4,7 +4,7 @@ import { admin } from 'millrace/admin'
 import { describe, expect, it } from 'vitest'
 import type { Outcome } from '../../core/engine.ts'
 import type { ClaimedJob } from '../../core/sql-engine.ts'
-import { claimAll, only, ref, useEngine } from '../support/engine-database.ts'
+import { claimAll, only, ref, running, useEngine } from '../support/engine-database.ts'
 
 const database = useEngine()
 
@@ -86,6 +86,25 @@ describe('one delivery', () => {
     expect(await deliveries().redeliver(first.id)).toEqual({ id: null, problem: 'endpoint_disabled' })
     await endpoints().delete('shop')
     expect(await deliveries().redeliver(second.id)).toEqual({ id: null, problem: 'no_endpoint' })
+  })
+
+  it('is nothing for an endpoint that took over the name of another tenant', async () => {
+    await endpoints().create({ name: 'shop', url: 'https://shop.example/hooks', tenant: 'acme' })
+    const job = await running(database, { metadata: { tenant: 'acme' } })
+    await database.engine.close([{ ...ref(job), outcome: completed }])
+    const delivery = only(await deliverAll(fatal))
+    expect(await deliveries().redeliver(delivery.id, { tenant: 'other' })).toMatchObject({ problem: 'not_found' })
+    await endpoints().delete('shop')
+    await endpoints().create({ name: 'shop', url: 'https://other.example/hooks', tenant: 'other' })
+    expect(await deliveries().redeliver(delivery.id)).toMatchObject({ id: null, problem: 'no_endpoint' })
+    expect(await deliveries().redeliverMany('shop')).toEqual({ redelivered: 0, refused: 1 })
+    expect((await deliveries().list({ tenant: 'other' })).items).toEqual([])
+    expect(await endpoints().get('shop')).toMatchObject({ last_failure_at: null })
+    await endpoints().update('shop', { tenant: 'acme' })
+    expect(await deliveries().redeliver(delivery.id, { tenant: 'acme' })).toEqual({
+      id: Number(delivery.id),
+      problem: null,
+    })
   })
 })
 
