@@ -42,6 +42,7 @@ type Fetch = (request: Request, env: object) => Response | Promise<Response>
 
 /** How often Node looks for requests whose time is over. */
 const CHECK_MS = 1_000
+const HANG_UP_MS = 20
 
 /** Resolves once the server listens; rejects when it cannot, as with a port that is taken. */
 export async function serveNode(
@@ -85,9 +86,11 @@ function serverOf(fetch: Fetch, limits: ServeNodeLimits = {}, errorBody?: ErrorB
 
 async function close(server: Server, timeoutSeconds: number): Promise<void> {
   const closed = once(server, 'close')
-  // Ends idle connections as well; those of running requests end with their answers.
   server.close()
+  // Node keeps a connection whose last answer is given for as long as any idle one.
+  const hangingUp = setInterval(() => server.closeIdleConnections(), HANG_UP_MS)
   const timer = setTimeout(() => server.closeAllConnections(), timeoutSeconds * 1000)
   await closed
+  clearInterval(hangingUp)
   clearTimeout(timer)
 }
