@@ -65,6 +65,7 @@ const grantCommand = defineCommand({
     const role = roleOf(positionals)
     const { schema = 'millrace', to: user } = values
     if (!user) throw new UsageError('--to USER is missing')
+    if (user === 'public') throw new UsageError('public is everybody: give a role to users, one by one')
     await carryOut({ values, result }, grantRole(schema, role, user), `${user} is ${role}`, { role, user })
   },
 })
@@ -79,7 +80,9 @@ const revokeCommand = defineCommand({
     const role = roleOf(positionals)
     const { schema = 'millrace', from: user } = values
     if (!user) throw new UsageError('--from USER is missing')
-    const { roles } = await rightsOf(values)
+    const { roles, owner } = await rightsOf(values)
+    if (user === owner.name)
+      throw new Failure('not_permitted', `${user} owns the schema: its functions run with these rights`)
     const left = roles.filter(held => held.role !== role && held.holders.includes(user)).map(held => held.role)
     await carryOut({ values, result }, revokeRole(schema, user, left), `${user} is not ${role}`, { role, user, left })
   },

@@ -46,6 +46,15 @@ test('grant and revoke, as an owner that may create no roles; what other roles h
   expect(await mayEnqueue(user)).toBe(false)
 })
 
+test('not to everybody, and not from the owner, without whose rights no function runs', async () => {
+  expect((await json('owner', 'grant', 'enqueuer', '--to', 'public')).error).toMatchObject({ code: 'usage' })
+  const owner = database.user('owner')
+  const refused = await json('superuser', 'revoke', 'enqueuer', '--from', owner)
+  expect(refused.error).toMatchObject({ code: 'not_permitted' })
+  expect(await mayEnqueue(owner)).toBe(true)
+  expect(await mayEnqueue('public')).toBe(false)
+})
+
 test('create: roles to make users members of; whoever may not create them is told who can do what', async () => {
   const prefix = `mill_${database.name}`
   const refused = await json('owner', 'create', '--prefix', prefix)
