@@ -135,18 +135,21 @@ export function callbacks(options: CallbacksOptions): Hono {
 
   const path = `${normalizePrefix(options.prefix ?? CALLBACK_PREFIX)}/:id/:action{complete|fail|heartbeat|wait}`
   const eventPath = `${eventsPrefixOf(options)}/:token`
-  return new Hono()
-    .get('/healthz', c => c.json({ ok: true }, 200, ANSWER_HEADERS))
-    .all(path, c => {
-      const action = c.req.param('action') as CallbackAction
-      return answer(c, action, call => handle(c, action, call))
-    })
-    .all(eventPath, c => answer(c, 'event', call => handleEvent(c, 'event', call)))
-    .all(`${eventPath}/:action{${EVENT_ACTIONS.join('|')}}`, c =>
-      answer(c, 'event', call => handleEvent(c, c.req.param('action') as EventAction, call)),
-    )
-    .notFound(c => answer(c, 'none', noSuchPath))
-    .onError(error => problemOf(error).response())
+  return (
+    new Hono()
+      // Not limited: whoever watches over the process must not take it for dead because others ask too much.
+      .get('/healthz', c => c.json({ ok: true }, 200, ANSWER_HEADERS))
+      .all(path, c => {
+        const action = c.req.param('action') as CallbackAction
+        return answer(c, action, call => handle(c, action, call))
+      })
+      .all(eventPath, c => answer(c, 'event', call => handleEvent(c, 'event', call)))
+      .all(`${eventPath}/:action{${EVENT_ACTIONS.join('|')}}`, c =>
+        answer(c, 'event', call => handleEvent(c, c.req.param('action') as EventAction, call)),
+      )
+      .notFound(c => answer(c, 'none', noSuchPath))
+      .onError(error => problemOf(error).response())
+  )
 }
 
 const noSuchPath = (): Promise<never> => Promise.reject(NO_SUCH_PATH)
