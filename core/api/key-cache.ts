@@ -1,7 +1,6 @@
 // What is known of the database's API keys: looked up at most every ten seconds, and never often for those who guess.
 
 import { API_KEY_FORM, type Scope, storedApiKey } from '../api-key.ts'
-import { TokenBuckets } from '../token-buckets.ts'
 import type { ApiKey } from './keys.ts'
 import { Problem } from './problem.ts'
 
@@ -10,8 +9,9 @@ const KNOWN_MS = 10_000
 /** For so long one that was just made may not be taken, if somebody tried it before. */
 const UNKNOWN_MS = 5_000
 const MOST = 1_000
-/** Look-ups of keys that were not there when last looked at. */
-const GUESSES = { perSecond: 20, burst: 100 }
+/** Look-ups that find nothing: so many at once, and then so many a second. */
+const GUESSES = 100
+const GUESSES_PER_SECOND = 20
 
 /** What the database says of a key. */
 export interface FoundKey {
@@ -32,7 +32,7 @@ export interface ApiKeyCache {
 export function apiKeyCache({ now = () => performance.now() }: { readonly now?: () => number } = {}): ApiKeyCache {
   const known = new Map<string, { readonly key: ApiKey; readonly until: number }>()
   const unknown = new Map<string, number>()
-  const guesses = new TokenBuckets(GUESSES, { now })
+  const guesses = guessing(now)
   return {
     async find(token, lookUp) {
       if (!API_KEY_FORM.test(token)) return undefined
@@ -40,7 +40,7 @@ export function apiKeyCache({ now = () => performance.now() }: { readonly now?: 
       const kept = known.get(hash)
       if (kept !== undefined && now() < kept.until) return kept.key
       if (now() < (unknown.get(hash) ?? 0)) return undefined
-      if (kept === undefined && guesses.take('') > 0) throw tooManyGuesses()
+      if (kept === undefined && !guesses.take()) throw tooManyGuesses()
       const asked = now()
       const found = await lookUp(hash)
       known.delete(hash)
@@ -48,10 +48,29 @@ export function apiKeyCache({ now = () => performance.now() }: { readonly now?: 
         remember(unknown, hash, now() + UNKNOWN_MS)
         return undefined
       }
+      if (kept === undefined) guesses.giveBack()
       unknown.delete(hash)
       const until = asked + Math.min(KNOWN_MS, found.expires_ms ?? KNOWN_MS)
       remember(known, hash, { key: keyOf(found), until })
       return keyOf(found)
+    },
+  }
+}
+
+/** Taken before it is known whether it is one, or many at once would all pass. */
+function guessing(now: () => number) {
+  let left = GUESSES
+  let at = now()
+  return {
+    take(): boolean {
+      left = Math.min(GUESSES, left + ((now() - at) / 1_000) * GUESSES_PER_SECOND)
+      at = now()
+      if (left < 1) return false
+      left -= 1
+      return true
+    },
+    giveBack(): void {
+      left += 1
     },
   }
 }

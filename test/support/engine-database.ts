@@ -11,7 +11,7 @@ const TABLES = [
   ...['job_log', 'claim_log', 'outcome_log', 'park_log', 'deferred', 'attempt_state', 'lane', 'runtime', 'sweep'],
   ...['limit_log', 'withdrawn', 'carried', 'archive', 'leader', 'queue', 'lane_head', 'rate_bucket', 'unique_lock'],
   ...['dead_letter', 'schedule', 'batch', 'manifest', 'kind', 'endpoint', 'delivery', 'wait', 'kept_event'],
-  ...['follow_up', 'follow_up_problem'],
+  ...['follow_up', 'follow_up_problem', 'api_key', 'audit_log'],
 ]
 
 const EMPTY = `${TABLES.map(table => `delete from millrace.${table}`).join(';')};delete from millrace.segment;insert into millrace.segment (number) values (0)`
