@@ -1,15 +1,19 @@
 // The admin API: a Hono app over the admin module and the client, for those who hold a key.
 
 import { Hono } from 'hono'
-import { admin } from '../admin/admin.ts'
+import { type AdminOptions, admin } from '../admin/admin.ts'
 import { type Database, toSql } from '../drivers.ts'
+import { parseKeyring } from '../protocol/keyring.ts'
 import { type RequestLimits, requestLimits } from '../request-limits.ts'
 import { quoteIdentifier } from '../sql.ts'
+import type { AllowedTargets } from '../target-guard.ts'
 import { apiKeyRoutes } from './api-keys.ts'
 import { auditRoutes } from './audit.ts'
 import { authorizing } from './authorize.ts'
 import { batchRoutes } from './batches.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
+import { deliveryRoutes } from './deliveries.ts'
+import { endpointRoutes } from './endpoints.ts'
 import { enqueueRoute } from './enqueue.ts'
 import { eventRoutes } from './events.ts'
 import { followUpRoutes } from './follow-ups.ts'
@@ -38,6 +42,10 @@ export interface ApiOptions {
   readonly apiKeys: string | readonly string[] | undefined
   /** What is known of the database's keys; on Workers one for all apps, or they ask the database at each request. */
   readonly keyCache?: ApiKeyCache | undefined
+  /** What `millrace keys sealing` prints: webhook secrets are sealed with it. */
+  readonly sealingKeys?: AdminOptions['sealingKeys']
+  /** Where webhooks may go besides https to public addresses, as dispatchers are told: `allow`. */
+  readonly allowTargets?: AllowedTargets | undefined
   /** 4 MiB. */
   readonly maxBodyBytes?: number | undefined
   /** {@link requestLimits} without a `clientOf` unless given: nothing is limited per client. */
@@ -73,6 +81,8 @@ export const apiRoutes: readonly Route[] = [
   ...queueRoutes,
   ...scheduleRoutes,
   ...batchRoutes,
+  ...endpointRoutes,
+  ...deliveryRoutes,
   ...runtimeRoutes,
   ...apiKeyRoutes,
   ...auditRoutes,
@@ -94,7 +104,7 @@ export const openApiDocument = (): { readonly [key: string]: unknown } => openAp
  * Makes the admin API: everything below `/api`, for the holders of a key; `GET /healthz`, which says that the app answers,
  * and `GET /readyz`, which asks the database. It is private: mount it where only your own services reach it, and with TLS.
  *
- * @throws {MillraceError} `invalid_configuration` without a key, or with one that is none; `unsupported_driver`
+ * @throws {MillraceError} `invalid_configuration` without a key, or with one that is none; `invalid_keyring`; `unsupported_driver`
  * @example
  * const app = apiApp({ sql, apiKeys: process.env.MILLRACE_API_KEYS })
  */
@@ -102,6 +112,7 @@ export function apiApp(options: ApiOptions): Hono {
   const keys = parseApiKeys(options.apiKeys ?? [])
   const { schema = 'millrace', maxBodyBytes = MAX_BODY_BYTES, limits = requestLimits(), onEvent } = options
   const services: Services = { sql: toSql(options.sql), schema }
+  const adminFor = adminMaker(services, options)
   const authorize = authorizing(keys, options.keyCache ?? apiKeyCache(), services)
   const app = new Hono()
   app.use(limited(limits))
@@ -113,7 +124,7 @@ export function apiApp(options: ApiOptions): Hono {
       const key = await authorize(c.req.header('authorization'), route)
       const answer = await route.run(await inputOf(route, c.req, bodyLimit(c, maxBodyBytes)), {
         ...services,
-        ...{ key, tenant: key.tenant, admin: admin(services.sql, { schema, by: key.actor }) },
+        ...{ key, tenant: key.tenant, admin: adminFor(key.actor) },
         idempotencyKey: idempotencyKeyOf(route, c.req),
         signal: c.req.raw.signal,
       })
@@ -139,6 +150,14 @@ export function apiApp(options: ApiOptions): Hono {
     return problem.response()
   })
   return app
+}
+
+/** Tells now what is wrong with the options, not at a request. @throws {MillraceError} `invalid_configuration`, `invalid_keyring` */
+function adminMaker({ sql, schema }: Services, { sealingKeys, allowTargets = [] }: ApiOptions) {
+  const keyring = typeof sealingKeys === 'string' ? parseKeyring(sealingKeys) : sealingKeys
+  const adminFor = (by: string) => admin(sql, { schema, by, sealingKeys: keyring, allowTargets })
+  adminFor('')
+  return adminFor
 }
 
 /** @throws when the database is away, or has no engine in that schema */

@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { hostname } from 'node:os'
 import { createInterface } from 'node:readline/promises'
-import { type Admin, admin } from '../../core/admin/admin.ts'
+import { type Admin, type AdminOptions, admin } from '../../core/admin/admin.ts'
 import type { Sql } from '../../core/sql.ts'
 import {
   type Command,
@@ -14,6 +14,7 @@ import {
   type Run,
   schemaOption,
   UsageError,
+  type ValuesOf,
 } from './cli-command.ts'
 import { postgresSql } from './postgres-sql.ts'
 
@@ -27,7 +28,12 @@ export interface AdminRun<O extends Options> extends Run<O> {
 
 /** A command that works on a database through the admin module; it gets the options for that. */
 export function adminCommand<const O extends Options>(
-  command: Omit<Command, 'options' | 'run'> & { readonly options: O; run(run: AdminRun<O>): Promise<void> },
+  command: Omit<Command, 'options' | 'run'> & {
+    readonly options: O
+    /** Of its options, what the admin module is to know. */
+    adminOptions?(values: ValuesOf<O>): AdminOptions
+    run(run: AdminRun<O>): Promise<void>
+  },
 ): Command {
   const run = async (given: Run<Options>): Promise<void> => {
     const values = given.values as Record<string, string | undefined>
@@ -37,7 +43,8 @@ export function adminCommand<const O extends Options>(
     const sql = postgresSql(url, { max: 1, prepare: false, applicationName: `millrace ${command.name}` })
     try {
       const target = `${withoutPassword(url)}${schema === 'millrace' ? '' : `, schema ${schema}`}`
-      const acting = admin(sql, { schema, by: values.by ?? whoever() })
+      const options = command.adminOptions?.(given.values as ValuesOf<O>)
+      const acting = admin(sql, { schema, by: values.by ?? whoever(), ...options })
       await command.run({ ...given, sql, schema, admin: acting, target } as unknown as AdminRun<O>)
     } finally {
       await sql.end()

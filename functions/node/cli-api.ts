@@ -1,8 +1,10 @@
 // `millrace api`: the private admin API as a process of its own.
 
 import { apiApp, openApiDocument } from '../../core/api/app.ts'
+import { allowedTargets, allowTargetsOption } from './cli-allow-targets.ts'
 import { databaseOption, databaseUrl, defineCommand, integer, schemaOption } from './cli-command.ts'
 import { limitOptions, limitsOf } from './cli-limits.ts'
+import { sealingKeys, sealingKeysOption } from './cli-sealing-keys.ts'
 import { requestLog, requestLogOptions } from './log-requests.ts'
 import { postgresSql } from './postgres-sql.ts'
 import { serveNode } from './serve.ts'
@@ -33,6 +35,8 @@ On SIGTERM it finishes the requests it has begun and exits with 0.`,
     host: { type: 'string', value: 'HOST', help: 'the address to listen on (default: 127.0.0.1)' },
     'no-prepare': { type: 'boolean', help: 'no named statements; for poolers that do not follow them' },
     connections: { type: 'string', value: 'N', help: 'database connections at most (default: 10)' },
+    ...sealingKeysOption,
+    ...allowTargetsOption,
     ...limitOptions,
     ...requestLogOptions,
     openapi: { type: 'boolean', help: 'print the OpenAPI document, and end' },
@@ -53,6 +57,8 @@ On SIGTERM it finishes the requests it has begun and exits with 0.`,
         sql,
         schema,
         apiKeys,
+        sealingKeys: sealingKeys(values),
+        allowTargets: allowedTargets(values),
         limits: limitsOf(values),
         onEvent: event => log({ type: 'request', ...event }, `${event.method} ${event.path}`),
       })

@@ -22,6 +22,7 @@ const LOAD: Readonly<Record<string, () => Promise<Entry>>> = {
   dlq: async () => (await import('./cli-dlq.ts')).dlqGroup,
   cron: async () => (await import('./cli-cron.ts')).cronGroup,
   batch: async () => (await import('./cli-batch.ts')).batchGroup,
+  webhook: async () => (await import('./cli-webhook.ts')).webhookGroup,
   runtime: async () => (await import('./cli-runtime.ts')).runtimeGroup,
   audit: async () => (await import('./cli-audit.ts')).auditCommand,
   health: async () => (await import('./cli-health.ts')).healthCommand,

@@ -1,8 +1,8 @@
 // Options of the commands that send jobs to their functions.
 
-import { MillraceError } from '../../core/errors.ts'
 import type { SendingOptions } from '../../core/maintenance/options.ts'
-import { databaseOption, integer, type Options, schemaOption, UsageError, type ValuesOf } from './cli-command.ts'
+import { allowedTargets, allowTargetsOption } from './cli-allow-targets.ts'
+import { databaseOption, integer, type Options, schemaOption, type ValuesOf } from './cli-command.ts'
 import { credentialsOptions } from './cli-credentials.ts'
 import { keysOption } from './cli-keys-option.ts'
 import { type UndiciTransport, undiciTransport } from './undici-transport.ts'
@@ -21,11 +21,7 @@ export const sendingOptions = {
   'in-hand': { type: 'string', value: 'N', help: 'jobs claimed and not yet settled at most (default: 1000)' },
   batch: { type: 'string', value: 'N', help: 'jobs per claim at most (default: 500)' },
   ...credentialsOptions,
-  'allow-targets': {
-    type: 'string',
-    value: 'LIST',
-    help: 'where jobs may go besides https to public addresses: loopback, private, http, ranges (default: $MILLRACE_ALLOW_TARGETS)',
-  },
+  ...allowTargetsOption,
   'no-compatible': { type: 'boolean', help: 'do not send the bearer header X-Awa-Signature' },
 } as const satisfies Options
 
@@ -42,12 +38,5 @@ export const sendingValues = (values: ValuesOf<typeof sendingOptions>) =>
   }) satisfies Partial<SendingOptions>
 
 /** @throws {UsageError} when what is allowed is neither a word nor an address */
-export function sendingTransport(values: ValuesOf<typeof sendingOptions>): UndiciTransport {
-  const listed = values['allow-targets'] ?? process.env.MILLRACE_ALLOW_TARGETS ?? ''
-  try {
-    return undiciTransport({ allow: listed.split(/[\s,]+/).filter(entry => entry !== '') })
-  } catch (error) {
-    if (!(error instanceof MillraceError)) throw error
-    throw new UsageError(`--allow-targets: ${error.message}`, error.hint)
-  }
-}
+export const sendingTransport = (values: ValuesOf<typeof sendingOptions>): UndiciTransport =>
+  undiciTransport({ allow: allowedTargets(values) })
