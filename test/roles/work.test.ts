@@ -222,9 +222,25 @@ describe('operator', () => {
     const id = enqueued.body.id
     expect((await call('GET', `/api/jobs/${id}`)).body).toMatchObject({ queue: 'api' })
     expect((await call('POST', `/api/jobs/${id}/cancel`)).status).toBe(200)
-    for (const path of ['jobs', 'queues', 'dead-letters', 'schedules', 'batches', 'runtimes', 'kinds']) {
+    for (const path of [
+      'jobs',
+      'queues',
+      'dead-letters',
+      'schedules',
+      'batches',
+      'runtimes',
+      'kinds',
+      'keys',
+      'audit',
+    ]) {
       expect({ path, status: (await call('GET', `/api/${path}`)).status }).toEqual({ path, status: 200 })
     }
+    const made = (await call('POST', '/api/keys', { body: { name: 'acme', scopes: ['read'], tenant: 'acme' } })).body
+    expect((await call('GET', `/api/jobs/${id}`, { key: made.key })).status).toBe(404)
+    expect((await call('POST', `/api/keys/${made.id}/rotate`)).status).toBe(201)
+    expect((await call('DELETE', `/api/keys/${made.id}`)).status).toBe(200)
+    const [last] = (await call('GET', '/api/audit')).body.items
+    expect(last).toMatchObject({ action: 'api_key.revoke', login: database.user('operator') })
   })
 })
 
