@@ -88,10 +88,19 @@ function compiled(text: string, wants: 'bool' | 'anything', name: string): Expre
   const { valid, type, error } = checking.check(text)
   if (!valid) throw invalid(firstLine(error))
   if (wants === 'bool' && type !== 'bool' && type !== 'dyn') throw invalid(`must be true or false, but is ${type}`)
-  const program = running.parse(`${METER}(${metered(checking.parse(text).ast, invalid)})`)
+  const program = parsed(`${METER}(${metered(checking.parse(text).ast, invalid)})`, invalid)
   const result = program.check()
   if (!result.valid) throw invalid(firstLine(result.error))
   return { text, evaluate: payload => withBudget(() => program({ payload })) }
+}
+
+/** With its brackets a long chain of operators nests deeper than what stands there. */
+function parsed(text: string, invalid: Invalid): ReturnType<Environment['parse']> {
+  try {
+    return running.parse(text)
+  } catch (error) {
+    throw invalid(`too many operators in a row: ${firstLine(error as Error)}`)
+  }
 }
 
 function withBudget(work: () => unknown): unknown {

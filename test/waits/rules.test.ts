@@ -22,6 +22,7 @@ describe('registering', () => {
     [`payload.a == "${'x'.repeat(4_000)}"`, 'more than 4000 characters'],
     [`${'('.repeat(300)}true${')'.repeat(300)}`, ''],
     [`true${' && true'.repeat(700)}`, ''],
+    [`true${' && true'.repeat(300)}`, 'too many operators in a row'],
   ])('%s is refused', (filter, message) => {
     expect(() => rulesIn({ filter })).toThrow(
       expect.objectContaining({ code: 'invalid_expression', message: expect.stringContaining(`filter: ${message}`) }),
