@@ -215,6 +215,7 @@ returns text language sql immutable as $$
   select case
     when name is null or length(name) not between 1 and 200 then 'name has 1 to 200 characters'
     when not coalesce(url ~* '^https?://[^/]' and length(url) <= 2000, false) then 'url is an absolute http(s) URL'
+    when url ~ '^[^/]*//[^/?#\\]*@' then 'url carries no credentials'
     when length(tenant) not between 1 and 200 then 'tenant has 1 to 200 characters'
     when not coalesce(events <> '{}' and events <@ array['completed', 'retried', 'failed', 'cancelled', 'rescued', 'waiting'], false)
       then 'events are some of completed, retried, failed, cancelled, rescued and waiting'
