@@ -160,11 +160,14 @@ function jobOf(
   return job({ name: kind, args: ANYTHING }, args, { ...options, unique: once(idempotencyKey, n) })
 }
 
-/** A key of one tenant's enqueues for it, whether it says so or not. */
+/** A key of one tenant's enqueues for it, whether it says so or not, and does not pass its jobs off as what follows others. */
 function ownJob(given: Given, call: Call): Given {
   const named = given.metadata?.tenant
   if (call.tenant !== undefined && named !== undefined && named !== call.tenant) {
     throw new Problem('forbidden', 'This key is of another tenant')
+  }
+  if (call.tenant !== undefined && given.metadata?.follows !== undefined) {
+    throw new Problem('forbidden', 'metadata.follows is of follow-ups')
   }
   return { ...given, tenant: tenantOf(call, given.tenant) }
 }

@@ -21,7 +21,8 @@ export const apiCommand = defineCommand({
   summary: 'Serves the private admin API until Ctrl-C or SIGTERM, and prints its URL as the first line.',
   details: `Everything below /api needs a key: Authorization: Bearer mk_... It has no TLS and no CORS: keep it where only your
 own services reach it. GET /healthz says that it answers, GET /readyz asks the database, and neither needs a key.
-\`millrace keys api\` makes a key; mk_...:enqueue,read restricts one to scopes, of enqueue, read and operate.
+\`millrace api-key create\` makes a key in the database, with scopes and perhaps of one tenant; --api-keys has keys beside those, for a
+start (\`millrace keys api\` makes one; mk_...:enqueue,read restricts it), or the word database for none.
 On SIGTERM it finishes the requests it has begun and exits with 0.`,
   options: {
     ...databaseOption,
@@ -29,7 +30,7 @@ On SIGTERM it finishes the requests it has begun and exits with 0.`,
     'api-keys': {
       type: 'string',
       value: 'KEYS',
-      help: 'the keys, mk_...[:scope,...][;mk_...] (default: $MILLRACE_API_KEYS)',
+      help: 'keys, mk_...[:scope,...][;mk_...], or the word database (default: $MILLRACE_API_KEYS)',
     },
     port: { type: 'string', value: 'N', help: `the port (default: ${DEFAULT_PORT}; 0 for any free one)` },
     host: { type: 'string', value: 'HOST', help: 'the address to listen on (default: 127.0.0.1)' },

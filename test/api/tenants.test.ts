@@ -279,6 +279,12 @@ describe('enqueueing', () => {
     expect(await world()).toBe(before)
   })
 
+  it('does not get round follow-ups of every kind by saying that it follows something', async () => {
+    for (const follows of [{}, null, { job_id: 1 }]) {
+      expect((await post({ kind: 'a', metadata: { follows } })).body.error?.code).toBe('forbidden')
+    }
+  })
+
   it('keys of no tenant may name any', async () => {
     const { body } = await api.call('POST', '/api/jobs', { body: { kind: 'a', tenant: 'acme', unique: { key: 'k' } } })
     expect((await call('GET', `/api/jobs/${body.id}`)).body).toMatchObject({
