@@ -148,7 +148,8 @@ export class Maintenance {
   readonly #onEvent = (event: MaintenanceEvent): void => {
     if (event.type === 'claimed') this.#pulse.claimed()
     // Somebody who sleeps is taken for dead later than somebody who works.
-    if ((event.type === 'claimed' || event.type === 'awake') && this.#pulse.asleep) this.#pulsing.wake()
+    // A pulse tells of the next deadline only: once that one is over, the one after it has to be asked for.
+    if (['claimed', 'awake', 'rescued'].includes(event.type) && this.#pulse.asleep) this.#pulsing.wake()
     this.#options.onEvent?.(event)
   }
 

@@ -138,3 +138,18 @@ test('what is due is done when it is due, however seldom it pulses: a callback t
   await work.events.first({ type: 'rescued', parked: 1 })
   expect(await database.job(job)).toMatchObject({ state: 'failed' })
 })
+
+test('asleep it sees each of several deadlines in turn', async () => {
+  const database = await freshDatabase()
+  const fn = await startFunctionServer(() => ({ status: 202 }))
+  const kinds = [1, 2, 3].map(seconds => ({
+    name: `silent_${seconds}`,
+    target: { url: fn.url, mode: 'callback', callbackTimeoutSeconds: seconds + 1 } as const,
+    maxAttempts: 1,
+  }))
+  await database.declare(kinds)
+  const callbackUrl = 'http://127.0.0.1:1'
+  const work = await database.maintain({ listen: true, callbackUrl, pulseMs: 100, asleepPulseMs: 40_000 })
+  await Promise.all(kinds.map(({ name }) => database.enqueue(name)))
+  await work.events.until({ type: 'rescued', parked: 1 }, 3)
+})
