@@ -242,6 +242,9 @@ test.each([
   ['sent to an address of the network', 'http://10.0.0.1:4000', {}, undefined],
   ['sent to a name that only looks like loopback', 'http://127.0.0.1.example.com', {}, undefined],
   ['forwarded by a proxy', 'http://localhost', { 'x-forwarded-for': '198.51.100.7' }, undefined],
+  ['forwarded by a proxy that says it otherwise', 'http://localhost', { 'x-real-ip': '198.51.100.7' }, undefined],
+  ['from a page of the web', 'http://localhost', { origin: 'https://www.example.com' }, undefined],
+  ['from a page of nowhere', 'http://localhost', { origin: 'null' }, undefined],
   ['from another machine that says localhost', 'http://localhost', {}, '198.51.100.7'],
 ])('an unsigned callback %s is refused wherever unsigned ones are allowed', async (_, base, headers, remoteAddress) => {
   const ref = await next()

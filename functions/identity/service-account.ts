@@ -32,7 +32,8 @@ export function serviceAccountTokens({ key: text, fetch: fetchIt = fetch }: Serv
     const assertion = await assertionOf(key, audience)
     const body = new URLSearchParams({ grant_type: GRANT_TYPE, assertion })
     const answer = await answerFrom(key.token_uri, { method: 'POST', body }, fetchIt)
-    const { id_token } = (await answer.json()) as { id_token?: unknown }
+    // An error of the parser would quote what is there.
+    const { id_token } = ((await answer.json().catch(() => null)) ?? {}) as { id_token?: unknown }
     if (typeof id_token !== 'string') throw new Error(`${new URL(key.token_uri).host} answered without a token`)
     return id_token
   })

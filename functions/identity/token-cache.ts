@@ -13,14 +13,19 @@ interface Kept {
   until: number
 }
 
-/** `fetchToken` answers with a JWT. `now` in milliseconds. */
+/** `fetchToken` answers with a JWT; for one that has expired a target would refuse the job for good. `now` in milliseconds. */
 export function cachedTokens(fetchToken: (audience: string) => Promise<string>, now = Date.now): IdentityTokens {
   const kept = new Map<string, Kept>()
+  const live = (token: string): string => {
+    const expiry = expiryOf(token)
+    if (expiry > 0 && expiry <= now()) throw new Error('what was given out has expired')
+    return token
+  }
   return {
     token(audience) {
       const known = kept.get(audience)
       if (known && now() < known.until) return known.token
-      const fresh: Kept = { token: fetchToken(audience), until: Number.POSITIVE_INFINITY }
+      const fresh: Kept = { token: fetchToken(audience).then(live), until: Number.POSITIVE_INFINITY }
       kept.set(audience, fresh)
       fresh.token.then(
         token => {
@@ -35,6 +40,7 @@ export function cachedTokens(fetchToken: (audience: string) => Promise<string>, 
   }
 }
 
+/** In milliseconds; 0 where it does not say. */
 function expiryOf(token: string): number {
   try {
     return (decodeJwt(token).exp ?? 0) * 1_000

@@ -154,7 +154,7 @@ describe('without a token the job is put back, and nothing is sent', () => {
   })
 
   test.each<[string, () => Response]>([
-    ['no JSON', () => new Response('<html>')],
+    ['no JSON', () => new Response('eyJhbGciOiJub25lIn0')],
     ['no token', () => Response.json({ access_token: 'x' })],
     ['a redirect', () => Response.redirect('https://elsewhere.example', 302)],
     ['a refusal that quotes what was sent', () => Response.json({ error: 'eyJ' }, { status: 400 })],
@@ -201,6 +201,11 @@ describe('tokens are kept', () => {
     const { asked, tokens } = counting(async () => 'opaque')
     expect([await tokens.token('a'), await tokens.token('a')]).toEqual(['opaque', 'opaque'])
     expect(asked).toHaveLength(2)
+  })
+
+  test('one that has expired already is none', async () => {
+    const { tokens } = counting(async () => token(0))
+    await expect(tokens.token('a')).rejects.toThrow('has expired')
   })
 
   test('a failure is told to all who ask within two seconds', async () => {
