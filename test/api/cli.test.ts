@@ -1,10 +1,12 @@
 // `millrace api` and `millrace keys api`, as processes.
 
 import { openApiDocument } from 'millrace/api'
+import { deriveSealingKeyring, formatKeyring } from 'millrace/protocol'
 import { expect, test } from 'vitest'
 import { apiKeys, caller, KEYS } from '../support/api.ts'
 import { runCli, startCli } from '../support/cli.ts'
 import { useDatabase } from '../support/database.ts'
+import { keyring } from '../support/ingress.ts'
 
 const database = useDatabase()
 const env = () => ({ DATABASE_URL: database.url, MILLRACE_API_KEYS: apiKeys })
@@ -35,6 +37,19 @@ test('without keys, or with bad ones, it does not start', async () => {
     expect(run.stderr).toMatch(/\[invalid_configuration\]/)
     expect(run.stderr).not.toMatch(/aaaa/)
   }
+})
+
+test('webhook secrets are sealed and URLs checked as the process is told', async () => {
+  const sealing = { MILLRACE_SEALING_KEYS: formatKeyring(deriveSealingKeyring(keyring)) }
+  const options = ['--port', '0', '--allow-targets', 'http']
+  const { child, firstLine: url, closed } = await startCli(['api', ...options], { env: { ...env(), ...sealing } })
+  const call = caller((path, init) => fetch(url + path, init))
+  const made = await call('POST', '/api/endpoints', { body: { name: 'shop', url: 'http://shop.example/' } })
+  expect(made.body).toMatchObject({ secret: expect.any(String), secrets: [{ sealed: true }] })
+  const inside = await call('POST', '/api/endpoints', { body: { name: 'inside', url: 'http://127.0.0.1/' } })
+  expect(inside.body.error?.code).toBe('invalid_endpoint')
+  child.kill('SIGTERM')
+  expect(await closed).toBe(0)
 })
 
 test('api --openapi prints the document', async () => {

@@ -5,7 +5,7 @@ import { Webhook } from 'standardwebhooks'
 import { type Answer, type Received, startFunctionServer } from './function-server.ts'
 import { freshDatabase } from './maintenance.ts'
 
-export const WEBHOOK = { type: 'closed', kind: 'millrace.webhook' } as const
+const WEBHOOK = { type: 'closed', kind: 'millrace.webhook' } as const
 
 /** As the receiver gets them. */
 export const headersOf = ({ headers }: Received) => ({
