@@ -125,7 +125,8 @@ begin
     before_id := split_part(cursor, '.', 2);
   end if;
   for d in
-    select x::millrace.delivery as x, (filter ->> 'tenant' is null or exists (select from millrace.endpoint e where e.name = x.endpoint and e.tenant = filter ->> 'tenant' and e.created_at <= x.at))
+    select x::millrace.delivery as x, (filter ->> 'tenant' is null or exists (select from millrace.endpoint e where e.name = x.endpoint and e.tenant = filter ->> 'tenant' and e.created_at <= x.at
+        and x.code is distinct from 'no_endpoint'))
       and (of_state is null or x.state = of_state) and (of_endpoint is null or x.endpoint = of_endpoint)
       and (of_about is null or x.about = of_about) as fits
     from (

@@ -150,6 +150,7 @@ test('tenants hear of their own jobs, see their own deliveries, and inherit noth
   await database.passTime()
   await ended('failed', 1)
   expect((await get(`/api/deliveries?about=${late}`)).items[0]).toMatchObject({ code: 'no_endpoint', status: null })
+  expect((await get('/api/endpoints/a/deliveries', other)).items).toEqual([])
   expect((await post('/api/endpoints/a/redeliver', { failed_only: false }, other)).body.redelivered).toBe(0)
   expect(await post(`/api/deliveries/${delivery.job}/redeliver`, {}, other)).toMatchObject({ status: 404 })
   await post('/api/endpoints/a/test', {}, other)
