@@ -1,7 +1,7 @@
 // Claim checks: large payloads go into a store of blobs, and a reference to them travels and is kept in Postgres instead.
 
 import { blake3 } from '@noble/hashes/blake3.js'
-import { codecFailed, envelopeIn, type PayloadCodec, type PayloadContext } from './codec.ts'
+import { codecFailed, envelopeIn, MARKS, type PayloadCodec, type PayloadContext } from './codec.ts'
 import type { Json } from './json.ts'
 import { hex, utf8 } from './protocol/bytes.ts'
 
@@ -24,7 +24,7 @@ export interface ClaimCheckOptions {
   readonly maxBytes?: number | undefined
 }
 
-const MARK = 'millrace:ref'
+const MARK = MARKS.reference
 const THRESHOLD_BYTES = 64 * 1024
 const MAX_BYTES = 64 * 1024 * 1024
 

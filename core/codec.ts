@@ -86,6 +86,13 @@ export function codecFailed(message: string, options: { hint?: string; cause?: u
   throw new MillraceError('codec_failed', message, options)
 }
 
+/** What marks the envelopes of Millrace's own codecs. */
+export const MARKS = { encrypted: 'millrace:enc', reference: 'millrace:ref' } as const
+
+/** Of any version. */
+export const isEnvelope = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && Object.values(MARKS).some(mark => Object.hasOwn(value, mark))
+
 /** The fields of an envelope: an object with that mark, in version 1. Undefined for anything else. */
 export function envelopeIn<Fields>(value: Json, mark: string): Partial<Fields> | undefined {
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, mark)) return undefined

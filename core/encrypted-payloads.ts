@@ -1,11 +1,11 @@
 // Payloads encrypted at rest: AES-256-GCM under data keys that neither Postgres nor Millrace's roles hold.
 
-import { codecFailed, envelopeIn, type PayloadCodec } from './codec.ts'
+import { codecFailed, envelopeIn, MARKS, type PayloadCodec } from './codec.ts'
 import { base64, unbase64 } from './protocol/base64.ts'
 import { deriveKey, utf8 } from './protocol/bytes.ts'
 import { findKey, type Keyring, parseKeyring, type SigningKey } from './protocol/keyring.ts'
 
-const MARK = 'millrace:enc'
+const MARK = MARKS.encrypted
 const CONTEXT = 'millrace v1 payload encryption'
 const NONCE_BYTES = 12
 

@@ -1,6 +1,6 @@
 // What a function's codec does to payloads on their way in and out.
 
-import { openCheckpoint, type PayloadCodec, sealCheckpoint } from '../codec.ts'
+import { isEnvelope, openCheckpoint, type PayloadCodec, sealCheckpoint } from '../codec.ts'
 import { MillraceError } from '../errors.ts'
 import type { Json } from '../json.ts'
 import type { Progress } from '../wire.ts'
@@ -23,7 +23,7 @@ export function payloadsOf(codec: PayloadCodec | undefined, kind: string): Paylo
   return {
     async open(dispatch) {
       const { body } = dispatch
-      const args = await decoded(codec, body.args as Json, kind).catch(refuse)
+      const args = opened(await decoded(codec, body.args as Json, kind).catch(refuse))
       const progress = await openCheckpoint(codec, kind, body.progress).catch(refuse)
       return { ...dispatch, body: { ...body, args, ...(progress && { progress }) } }
     },
@@ -50,9 +50,19 @@ async function encoded(codec: PayloadCodec, kind: string, ending: Ending): Promi
 const decoded = async (codec: PayloadCodec, value: Json, kind: string): Promise<Json> => codec.decode(value, { kind })
 
 const PLAIN: Payloads = {
-  open: async dispatch => dispatch,
+  async open(dispatch) {
+    opened(dispatch.body.args)
+    return dispatch
+  },
   sealed: async ending => ending,
   checkpoint: async progress => progress,
+}
+
+/** A deploy that forgot the codec, or a part of it, must not run jobs on envelopes, nor fail them for good. */
+function opened<T>(args: T): T {
+  if (isEnvelope(args))
+    throw new Refused('codec_failed', 'The arguments are encoded, and this function has no codec for them')
+  return args
 }
 
 /** A codec of the user's own may throw whatever it likes. */

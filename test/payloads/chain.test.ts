@@ -28,7 +28,7 @@ const modes = ['sync', 'callback'] as const
 interface Options {
   readonly mode?: (typeof modes)[number]
   readonly client?: PayloadCodec
-  readonly fn?: () => PayloadCodec
+  readonly fn?: () => PayloadCodec | undefined
 }
 
 async function chain(
@@ -38,7 +38,7 @@ async function chain(
   const { mode = 'sync', client = codec, fn = () => client } = options
   const database = await freshDatabase()
   const dispatchKeys = formatKeyring(deriveDispatchKeyring(keyring))
-  const receiver = serve({ kinds: [handle(letter, run)], dispatchKeys, codec: fn })
+  const receiver = serve({ kinds: [handle(letter, run)], dispatchKeys, codec: fn as () => PayloadCodec })
   const url = await listen(request => receiver.fetch(request))
   const ingress = await startIngress(toSql(database.sql), { compatible: false })
   const secret = generateWebhookSecret()
@@ -133,6 +133,22 @@ test('keys that are mixed up lose nothing: the attempt has failed, the job goes 
   current = codec
   const { state, result, errors } = await end(id)
   expect({ state, result, code: errors[0]?.code }).toEqual({ state: 'completed', result: 'dave', code: 'http_500' })
+  expect(errors[0]?.message).toContain('codec_failed')
+})
+
+test.each<[string, PayloadCodec | undefined]>([
+  ['no codec', undefined],
+  ['only a part of it', claimCheck({ store: { put: async () => {}, get: async () => undefined } })],
+])('a function with %s runs nothing on envelopes, and loses nothing', async (_, first) => {
+  let current = first
+  const ran: string[] = []
+  const { sql, enqueue, end, work } = await chain(({ to }) => ran.push(to), { fn: () => current })
+  const id = await enqueue(sql, letter, { to: 'dora' })
+  await work.closed(id, 'retryable')
+  expect(ran).toEqual([])
+  current = codec
+  const { state, errors } = await end(id)
+  expect({ state, code: errors[0]?.code, ran }).toEqual({ state: 'completed', code: 'http_500', ran: ['dora'] })
   expect(errors[0]?.message).toContain('codec_failed')
 })
 
