@@ -9,7 +9,7 @@ const PORTS = '^core/((drivers|engine|sql)\\.ts$|dispatch/(transport|events)\\.t
 const APPS = '^core/(api/|callbacks/app\\.ts$|function/(serve|hono)\\.ts$|maintenance/)'
 /** Public entry points: they only re-export. */
 const ENTRIES = '^core/(index|admin|api|callbacks|function|maintenance|protocol)\\.ts$'
-const OUTSIDE_OF_CORE = '^(functions|infra|migrations|examples|bench|chaos|test)/'
+const OUTSIDE_OF_CORE = '^(functions|infra|migrations|examples|bench|chaos|fuzz|test)/'
 
 /** What the core may use from npm; no driver, no HTTP client or server of a platform, no cloud SDK. */
 const PORTABLE_PACKAGES =
@@ -79,7 +79,7 @@ module.exports = {
       { path: '^functions/([^/]+)/' },
       { path: '^functions/', pathNot: '^functions/($1|identity)/' },
     ),
-    rule('functions-only-wire', '', { path: '^functions/' }, { path: '^(infra|examples|bench|chaos)/' }),
+    rule('functions-only-wire', '', { path: '^functions/' }, { path: '^(infra|examples|bench|chaos|fuzz)/' }),
     rule(
       'published-code-has-its-dependencies',
       'What is published must not need a development dependency.',
@@ -104,6 +104,7 @@ module.exports = {
     ),
     rule('nothing-imports-bench', '', { pathNot: '^bench/' }, { path: '^bench/' }),
     rule('nothing-imports-chaos', 'But the tests that run it.', { pathNot: '^(chaos|test)/' }, { path: '^chaos/' }),
+    rule('nothing-imports-fuzz', 'But the tests that run it.', { pathNot: '^(fuzz|test)/' }, { path: '^fuzz/' }),
     rule(
       'nothing-imports-test',
       'But the tests and their runner.',

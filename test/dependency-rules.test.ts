@@ -40,6 +40,7 @@ const VIOLATIONS = [
   ['nothing-imports-examples', 'functions/node/serve.ts', '../../examples/shop.ts'],
   ['nothing-imports-bench', 'functions/node/serve.ts', '../../bench/engine.ts'],
   ['nothing-imports-chaos', 'bench/engine.ts', '../chaos/audit.ts'],
+  ['nothing-imports-fuzz', 'bench/engine.ts', '../fuzz/run.ts'],
   ['nothing-imports-test', 'bench/engine.ts', '../test/support/cli.ts'],
 ] as [rule: string, from: string, to: string][]
 
@@ -58,7 +59,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'millrace-rules-'))
   await writeProject([...VIOLATIONS.map(([, from, to]) => [from, to] as const), ...ALLOWED])
   const { tsConfig: _, ...shared } = options
-  const roots = ['core', 'functions', 'infra', 'examples', 'bench', 'chaos', 'test']
+  const roots = ['core', 'functions', 'infra', 'examples', 'bench', 'chaos', 'fuzz', 'test']
   const { output } = await cruise(roots, { ...shared, baseDir: folder, validate: true, ruleSet: { forbidden } })
   found = (output as ICruiseResult).modules.flatMap(({ source, dependencies }) =>
     dependencies.flatMap(({ protocol = '', module, rules = [] }) =>
