@@ -1,57 +1,12 @@
 // Compares what was enqueued, what is on record and what the functions saw. Pure: from evidence to findings.
 
-import { SUBSCRIBED } from './cast.ts'
-import type { Entry } from './journal.ts'
+import { auditTold, type ToldFindings } from './audit-told.ts'
+import { auditWaits, type WaitFindings } from './audit-waits.ts'
+import { type Evidence, isBuiltIn, isEnd, keyOf as key, type Outcome } from './evidence.ts'
 import { EXCLUSIVE } from './producer.ts'
 
-export interface Evidence {
-  /** Tokens of jobs whose commit was confirmed, or that were rolled back. */
-  readonly confirmed: ReadonlySet<number>
-  readonly withdrawn: ReadonlySet<number>
-  /** What was committed. */
-  readonly enqueued: readonly { readonly token: number; readonly job: string; readonly kind: string }[]
-  /** Every job there has been, with its last attempt. */
-  readonly entered: readonly Entered[]
-  /** Every end that was recorded, in their order. */
-  readonly outcomes: readonly Outcome[]
-  readonly journal: readonly Entry[]
-  /** Jobs that the operator has cancelled, and has given another life, once for each time. */
-  readonly cancelled: readonly string[]
-  readonly retried: readonly string[]
-  /** Attempts with a unique key, in the order in which they began. */
-  readonly holds: readonly Hold[]
-  /** How many segments were opened since the first, and how many were emptied. */
-  readonly segments: { readonly opened: number; readonly pruned: number }
-  /** What the engine says of the jobs it still knows. */
-  readonly states: ReadonlyMap<string, string>
-}
-
-interface Entered {
-  readonly job: string
-  readonly attempt: number
-  readonly kind: string
-  /** For which second it was scheduled, if it was. */
-  readonly occasion: string | null
-  /** Its unique key, if it has any. */
-  readonly key: string | null
-}
-
-interface Hold {
-  readonly key: string
-  readonly job: string
-  readonly since: string
-  readonly until: string
-}
-
-interface Outcome {
-  readonly job: string
-  readonly attempt: number
-  readonly state: string
-  readonly nonce: string | null
-}
-
 /** Each a list of what is wrong, in words. */
-export interface Findings {
+export interface Findings extends ToldFindings, WaitFindings {
   /** Committed, and without an end or gone. */
   readonly lost: string[]
   /** Ended twice: an attempt with two outcomes, a job with two ends, two callbacks that were both the first. */
@@ -62,7 +17,6 @@ export interface Findings {
   readonly unkeptCallbacks: string[]
   /** On record as completed, though no function has said so. */
   readonly unfounded: string[]
-  readonly missingWebhooks: string[]
   /** Cancellations that were confirmed and did not hold, and ends as cancelled that nobody asked for. */
   readonly unkeptCancellations: string[]
   /** Exclusive keys that two jobs held at the same time. */
@@ -71,6 +25,8 @@ export interface Findings {
   readonly misfires: string[]
   /** Jobs of which the engine says something else than what was recorded. */
   readonly contradictions: string[]
+  /** Somebody's right signature or token was refused. */
+  readonly unauthorized: string[]
 }
 
 const NAMES: Readonly<Record<string, string>> = {
@@ -80,8 +36,6 @@ const NAMES: Readonly<Record<string, string>> = {
   s: 'available',
   x: 'cancelled',
 }
-const isEnd = (state: string | undefined): boolean => state === 'c' || state === 'f' || state === 'x'
-const key = ({ job, attempt }: { readonly job: string; readonly attempt: number }): string => `${job}/${attempt}`
 
 export function audit(evidence: Evidence): Findings {
   const outcomes = Map.groupBy(evidence.outcomes, key)
@@ -92,11 +46,13 @@ export function audit(evidence: Evidence): Findings {
     phantoms: findPhantoms(evidence),
     unkeptCallbacks: findUnkept(evidence, outcomes),
     unfounded: findUnfounded(evidence),
-    missingWebhooks: findMissingWebhooks(evidence, last),
     unkeptCancellations: findUnkeptCancellations(evidence),
     sharedKeys: findSharedKeys(evidence),
     misfires: findMisfires(evidence),
     contradictions: findContradictions(evidence, last),
+    unauthorized: findUnauthorized(evidence),
+    ...auditTold(evidence),
+    ...auditWaits(evidence),
   }
 }
 
@@ -116,8 +72,8 @@ function findLost(
 }
 
 function findDoubled(evidence: Evidence, byAttempt: ReadonlyMap<string, readonly Outcome[]>): string[] {
-  const { journal, outcomes, retried } = evidence
-  const lives = counts(retried)
+  const { journal, outcomes, retried, attempts } = evidence
+  const lives = counts([...retried, ...redelivered(attempts, outcomes)])
   const ends = counts(outcomes.filter(({ state }) => isEnd(state)).map(({ job }) => job))
   const fresh = journal.flatMap(entry =>
     entry.what === 'heard' && entry.action === 'complete' && entry.fresh ? [key(entry)] : [],
@@ -135,15 +91,25 @@ function findDoubled(evidence: Evidence, byAttempt: ReadonlyMap<string, readonly
   ]
 }
 
+/** Deliveries that had failed, and have gone on: an operator has sent them again. */
+function redelivered(attempts: Evidence['attempts'], outcomes: readonly Outcome[]): string[] {
+  const known = new Map(attempts.map(one => [key(one), one]))
+  return outcomes.flatMap(({ job, attempt, state }) => {
+    const next = known.get(key({ job, attempt: attempt + 1 }))
+    return state === 'f' && next?.delivery ? [job] : []
+  })
+}
+
 const counts = (names: readonly string[]): Map<string, number> =>
   new Map([...Map.groupBy(names, name => name)].map(([name, all]) => [name, all.length]))
 
-function findPhantoms({ withdrawn, enqueued, entered, outcomes, journal }: Evidence): string[] {
+function findPhantoms({ withdrawn, enqueued, entered, attempts, outcomes, journal }: Evidence): string[] {
+  const followers = new Set(attempts.flatMap(({ job, follows }) => (follows === null ? [] : [job])))
   const tokens = new Map(enqueued.map(({ token, job }) => [token, job]))
   const jobs = new Set(enqueued.map(({ job }) => job))
   const known = new Set(entered.map(({ job }) => job))
   const strangers = entered.filter(
-    ({ job, kind, occasion }) => !jobs.has(job) && occasion === null && !kind.startsWith('millrace.'),
+    ({ job, kind, occasion }) => !jobs.has(job) && occasion === null && !isBuiltIn(kind) && !followers.has(job),
   )
   const calls = journal.filter(
     entry => entry.what === 'call' && entry.token !== undefined && tokens.get(entry.token) !== entry.job,
@@ -168,21 +134,14 @@ function findUnkept({ journal }: Evidence, outcomes: ReadonlyMap<string, readonl
   })
 }
 
-function findUnfounded({ entered, outcomes, journal }: Evidence): string[] {
+function findUnfounded({ entered, outcomes, journal, sent }: Evidence): string[] {
   const said = new Set(journal.flatMap(entry => (entry.what === 'says' ? [key(entry)] : [])))
-  const ours = new Set(entered.flatMap(({ job, kind }) => (kind.startsWith('millrace.') ? [] : [job])))
+  const ours = new Set(entered.flatMap(({ job, kind }) => (isBuiltIn(kind) ? [] : [job])))
+  const events = new Set<string | null>(sent.flatMap(({ action, nonce }) => (action === 'complete' ? [nonce] : [])))
   return outcomes
     .filter(outcome => outcome.state === 'c' && ours.has(outcome.job) && !said.has(key(outcome)))
+    .filter(({ nonce }) => !events.has(nonce))
     .map(outcome => `attempt ${key(outcome)} is completed, and no function has said so`)
-}
-
-function findMissingWebhooks({ entered, journal }: Evidence, last: ReadonlyMap<string, Outcome | undefined>): string[] {
-  const arrived = new Set(journal.flatMap(entry => (entry.what === 'webhook' ? [`${entry.job} ${entry.type}`] : [])))
-  return entered
-    .filter(({ job, kind }) => (SUBSCRIBED as readonly string[]).includes(kind) && isEnd(last.get(job)?.state))
-    .map(({ job }) => `${job} job.${NAMES[last.get(job)?.state as string]}`)
-    .filter(webhook => !arrived.has(webhook))
-    .map(webhook => `no webhook for ${webhook}`)
 }
 
 function findUnkeptCancellations({ cancelled, entered, outcomes }: Evidence): string[] {
@@ -225,4 +184,11 @@ function findContradictions({ states, enqueued }: Evidence, last: ReadonlyMap<st
       ? []
       : [`job ${job} is called ${said}, and was recorded as ${recorded}`]
   })
+}
+
+function findUnauthorized({ journal, sent }: Evidence): string[] {
+  return [
+    ...journal.filter(({ what }) => what === 'unauthorized').map(entry => JSON.stringify(entry)),
+    ...sent.filter(({ answer }) => answer === 'invalid_signature').map(one => JSON.stringify(one)),
+  ]
 }

@@ -12,27 +12,29 @@ export interface Scene {
   /** About to say by an answer that the attempt is done; answers the result to send. */
   readonly done: () => object
   readonly callbacks: Callbacks
+  /** The body of the wait that this attempt should end with, if any. */
+  readonly wanted?: object | undefined
 }
 
 type Act = (scene: Scene) => unknown
 
 /** Weights: about two thirds of the calls go well. */
-type Repertoire = Readonly<Record<string, { readonly weight: number; readonly act: Act }>>
+export type Repertoire = Readonly<Record<string, { readonly weight: number; readonly act: Act }>>
 
-const answer = ({ response }: Scene, status: number, body: object | string = {}, headers: object = {}) => {
+export const answer = ({ response }: Scene, status: number, body: object | string = {}, headers: object = {}) => {
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(text)
 }
-const reset = ({ request }: Scene) => request.socket.resetAndDestroy()
+export const reset = ({ request }: Scene) => request.socket.resetAndDestroy()
 const crash = () => process.kill(process.pid, 'SIGKILL')
 const text = { 'content-type': 'text/plain' }
 const HUGE = 1_200_000
 
 /** Longer than every time-out of the kinds. */
-const PAST_ALL_MS = 3_500
+export const PAST_ALL_MS = 3_500
 
 /** Answers that mean the same in both modes, and ways to give none. */
-const COMMON: Repertoire = {
+export const COMMON: Repertoire = {
   hang: { weight: 3, act: () => undefined },
   reset: { weight: 4, act: reset },
   crash: { weight: 0.4, act: crash },
@@ -94,7 +96,7 @@ export const SYNC: Repertoire = {
   'JSON Postgres cannot hold': { weight: 1, act: scene => answer(scene, 200, { ...scene.done(), no: '\0' }) },
 }
 
-const accept = (scene: Scene) => answer(scene, 202, { accepted: true })
+export const accept = (scene: Scene) => answer(scene, 202, { accepted: true })
 
 export const CALLBACK: Repertoire = {
   ...COMMON,

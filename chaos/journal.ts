@@ -3,6 +3,7 @@
 import { appendFileSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Seen } from './progress.ts'
 
 export type Entry =
   /** A dispatch arrived. `token` is missing where the function did not read so far. */
@@ -12,6 +13,8 @@ export type Entry =
       readonly attempt: number
       readonly does: string
       readonly token?: number
+      /** What a job that waits for events brought along. */
+      readonly seen?: Seen
     }
   /** About to say, by answer or callback, that the attempt is done. */
   | { readonly what: 'says'; readonly job: string; readonly attempt: number; readonly nonce: string }
@@ -25,8 +28,27 @@ export type Entry =
       readonly fresh: boolean
       readonly nonce: string
     }
-  /** A webhook was taken. */
-  | { readonly what: 'webhook'; readonly job: string; readonly type: string }
+  /** A wait was answered with 200. */
+  | {
+      readonly what: 'asked'
+      readonly job: string
+      readonly attempt: number
+      readonly name: string
+      readonly state: string
+    }
+  /** A webhook arrived. `taken`: and is answered so, if the answer gets through. */
+  | {
+      readonly what: 'webhook'
+      readonly endpoint: string
+      readonly id: string
+      readonly type: string
+      readonly job: string
+      readonly attempt: number
+      readonly genuine: boolean
+      readonly taken: boolean
+    }
+  /** Something was signed with a key that was not known. */
+  | { readonly what: 'unauthorized'; readonly where: string; readonly job: string; readonly attempt: number }
 
 export type Note = (entry: Entry) => void
 

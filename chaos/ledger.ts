@@ -1,7 +1,6 @@
 // Reads the run's books: what is still open, and in the end all there is to audit.
 
-import type { Evidence } from './audit.ts'
-import type { Entry } from './journal.ts'
+import type { Evidence } from './evidence.ts'
 import type { Production } from './producer.ts'
 import { withSession } from './session.ts'
 
@@ -30,7 +29,25 @@ export const describeOpen = (url: string): Promise<string[]> =>
     return rows.map(({ job }) => job)
   })
 
-export const readEvidence = (url: string, production: Production, journal: readonly Entry[]): Promise<Evidence> =>
+/** The last word on each: it may have been deferred, carried or, before it began, replaced. */
+const ATTEMPTS = `select distinct on (id, attempt) id::text as job, attempt, kind, tenant, follows, delivery, progress
+  from chaos.entered order by id, attempt, at desc`
+
+const OUTCOMES = `select id::text as job, attempt, state::text, result ->> 'nonce' as nonce, error ->> 'code' as code,
+    error ->> 'message' as message, extract(epoch from at)::float8 as at
+  from chaos.outcome o order by o.at`
+
+const WAITED = `select id::text as job, attempt, name, sure, missed, extract(epoch from at)::float8 as at from chaos.waited`
+
+const KEPT = `select job::text, nonce, missed, exists (
+    select from millrace.kept_event e where e.job = k.job and e.payload ->> 'nonce' = k.nonce) as still
+  from chaos.kept k`
+
+export const readEvidence = (
+  url: string,
+  production: Production,
+  { journal, sent }: Pick<Evidence, 'journal' | 'sent'>,
+): Promise<Evidence> =>
   withSession(url, async session => {
     const read = async <Row extends object>(text: string): Promise<Row[]> => (await session.query<Row>(text)).rows
     const states = await read<{ job: string; state: string }>(
@@ -40,15 +57,19 @@ export const readEvidence = (url: string, production: Production, journal: reado
     return {
       ...production,
       journal,
+      sent,
       enqueued: await read('select token::int, job::text, kind from chaos.enqueued'),
       entered: await read(
         `select id::text as job, max(attempt) as attempt, (array_agg(kind order by at desc))[1] as kind,
           min(occasion) as occasion, min(unique_key) as key
          from chaos.entered group by id`,
       ),
-      outcomes: await read(
-        `select id::text as job, attempt, state::text, result ->> 'nonce' as nonce from chaos.outcome order by at`,
-      ),
+      attempts: await read(ATTEMPTS),
+      outcomes: await read(OUTCOMES),
+      waited: await read(WAITED),
+      kept: await read(KEPT),
+      problems: await read('select follow_up, event, job::text, attempt from millrace.follow_up_problem'),
+      buried: new Set((await read<{ job: string }>('select job::text from chaos.buried')).map(({ job }) => job)),
       cancelled: (await read<{ job: string }>('select job::text from chaos.cancelled')).map(({ job }) => job),
       retried: (await read<{ job: string }>('select job::text from chaos.retried')).map(({ job }) => job),
       holds: await read(HOLDS),

@@ -40,6 +40,23 @@ const DEEDS: Readonly<Record<string, Deed>> = {
     // All of them: segments in which jobs wait to be claimed are not pruned.
     text: 'select millrace.resume_queue(name) from millrace.queue where paused_at is not null and $1::int > 0',
   },
+  endpointsDisabled: {
+    weight: 0.5,
+    verb: 'endpoint_disable',
+    text: `select millrace.endpoint_disable('b off') where $1::int > 0`,
+  },
+  endpointsEnabled: {
+    weight: 0.5,
+    verb: 'endpoint_enable',
+    text: 'select millrace.endpoint_enable(name) from millrace.endpoint where disabled_at is not null and $1::int > 0',
+  },
+  redeliveries: {
+    weight: 0.7,
+    verb: 'redeliver_many',
+    // Now and then of what has got through, too.
+    text: `select millrace.redeliver_many(name, now() - interval '5 seconds', only_failed => $1::int > 1)
+      from millrace.endpoint where disabled_at is null`,
+  },
 }
 
 /** Until `until` says so; in the end nothing is paused. */

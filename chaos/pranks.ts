@@ -18,6 +18,7 @@ const WEIGHTS = {
   ingressDrains: 1,
   ingressFreezes: 1,
   functionKills: 0.5,
+  endpointKills: 0.5,
   backendsTerminated: 4,
   oldSnapshots: 1,
 }
@@ -41,6 +42,7 @@ export function pranks(cast: Cast, server: Server, random: Random, until: AbortS
       ingressDrains: signal(cast.ingresses, 'SIGTERM'),
       ingressFreezes: freeze(cast.ingresses),
       functionKills: signal(cast.functions, 'SIGKILL'),
+      endpointKills: signal(cast.endpoints, 'SIGKILL'),
       backendsTerminated: () => terminate(server.url, random.int(1, 4)),
       backendsKilled: () => killBackend(server.url),
       oldSnapshots: () => holdSnapshot(server.url, random.int(2_000, 12_000), until),

@@ -1,7 +1,8 @@
 // Enqueues as applications do: in transactions with rows of their own, some rolled back, some slow, some broken off.
 
 import { setTimeout as wait } from 'node:timers/promises'
-import { KINDS } from './cast.ts'
+import { TENANTS } from './endpoints.ts'
+import { ENQUEUED } from './manifest.ts'
 import { pause } from './monkey.ts'
 import type { Random } from './random.ts'
 import { type Session, withSession } from './session.ts'
@@ -73,6 +74,7 @@ const enqueue = (session: Session, jobs: Job[]) => session.query(ENQUEUE, [JSON.
 interface Job {
   readonly kind: string
   readonly args: { readonly token: number }
+  readonly metadata?: { readonly tenant: string }
   readonly queue?: string
   readonly priority?: number
   readonly delay_seconds?: number
@@ -83,8 +85,9 @@ interface Job {
 }
 
 const job = (random: Random, token: number): Job => ({
-  kind: random.pick(KINDS),
+  kind: random.weighted(ENQUEUED),
   args: { token },
+  ...(random.chance(0.2) && { metadata: { tenant: random.pick(TENANTS) } }),
   ...(random.chance(0.2) && { queue: random.pick(['queue_0', 'queue_1', 'queue_2']) }),
   ...(random.chance(0.3) && { priority: random.int(1, 4) }),
   ...(random.chance(0.15) && { delay_seconds: random.int(1, 30) / 10 }),

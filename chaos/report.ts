@@ -23,12 +23,28 @@ export function reportOf(seconds: number, seed: number, { events, evidence, find
     uniqueAttempts: evidence.holds.length,
     occurrences: evidence.entered.filter(({ occasion }) => occasion !== null).length,
     segments: evidence.segments,
-    webhooks: evidence.journal.filter(({ what }) => what === 'webhook').length,
+    followUps: {
+      enqueued: new Set(evidence.attempts.flatMap(({ job, follows }) => (follows === null ? [] : [job]))).size,
+      problems: evidence.problems.length,
+    },
+    waits: evidence.waited.filter(({ name }) => name !== null).length,
+    sentEvents: tally(evidence.sent, ({ answer }) => answer ?? 'unknown'),
+    webhooks: tally(
+      evidence.journal.flatMap(entry => (entry.what === 'webhook' ? [entry] : [])),
+      ({ taken }) => (taken ? 'taken' : 'refused'),
+    ),
+    deadDeliveries: tally(
+      evidence.outcomes.filter(({ state, code }) => state === 'f' && code !== null && /endpoint|http_410/.test(code)),
+      ({ code }) => code as string,
+    ),
     ...Object.fromEntries(Object.entries(findings).map(([name, list]) => [name, list.length])),
     events,
-    functions: Object.fromEntries([...Map.groupBy(calls, does => does)].map(([does, all]) => [does, all.length])),
+    functions: tally(calls, does => does),
   }
 }
+
+const tally = <T>(all: readonly T[], nameOf: (one: T) => string): Record<string, number> =>
+  Object.fromEntries([...Map.groupBy(all, nameOf)].map(([name, some]) => [name, some.length]))
 
 export const isClean = (findings: Findings): boolean => Object.values(findings).every(list => list.length === 0)
 

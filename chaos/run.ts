@@ -3,12 +3,14 @@
 import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { audit, type Evidence, type Findings } from './audit.ts'
-import { type Cast, EVERY_SECOND, startCast } from './cast.ts'
+import { audit, type Findings } from './audit.ts'
+import { type Cast, startCast } from './cast.ts'
+import type { Evidence } from './evidence.ts'
 import { removeInTheEnd } from './folders.ts'
 import { clean } from './janitor.ts'
 import { readJournals } from './journal.ts'
 import { countOpen, describeOpen, readEvidence } from './ledger.ts'
+import { EVERY_SECOND } from './manifest.ts'
 import type { Witness } from './member.ts'
 import { monkey, pause } from './monkey.ts'
 import { operate, resumeAll } from './operator.ts'
@@ -16,6 +18,9 @@ import { openServer, type Server } from './postgres.ts'
 import { pranks } from './pranks.ts'
 import { newProduction, type Production, produce } from './producer.ts'
 import { randomFor } from './random.ts'
+import { enableAll, redeliverAll } from './redelivery.ts'
+import { rotateKeys } from './rotation.ts'
+import { type Sender, startSender } from './sender.ts'
 import { withSession } from './session.ts'
 
 export interface RunOptions {
@@ -63,10 +68,13 @@ export async function runChaos(options: RunOptions): Promise<Outcome> {
   await withSession(server.url, session => session.query(sync, [cast.manifest]))
   await allReady(cast, options.interrupted)
 
+  const sender = startSender(server.url, cast, options.seed, randomFor(options.seed, 'sender'))
+  closing.defer(async () => void (await sender.stop()))
   const production = await breakThings(options, { server, cast, events })
   options.interrupted.throwIfAborted()
-  await recover(options, cast, server.url)
-  const evidence = await readEvidence(server.url, production, await readJournals(folder))
+  await recover(options, cast, server.url, sender)
+  const sent = await sender.stop()
+  const evidence = await readEvidence(server.url, production, { sent, journal: await readJournals(folder) })
   return { events, evidence, findings: audit(evidence) }
 }
 
@@ -93,6 +101,7 @@ async function breakThings({ seconds, seed, progress, interrupted }: RunOptions,
   await Promise.all([
     ...producing,
     monkey(pranks(cast, server, random, until), randomFor(seed, 'monkey'), events, until),
+    rotateKeys(cast, seconds, events, until),
     crashNowAndThen(server, seconds, events, until),
     clean(server.url, randomFor(seed, 'janitor'), events, until),
     operate(server.url, randomFor(seed, 'operator'), events, until),
@@ -126,19 +135,27 @@ async function report(
 }
 
 /** Everything works again, functions included, until every job has come to its end or patience is over. */
-async function recover({ progress, interrupted }: RunOptions, cast: Cast, url: string): Promise<void> {
+async function recover(options: RunOptions, cast: Cast, url: string, sender: Sender): Promise<void> {
+  const { progress, interrupted } = options
   progress('letting everything recover')
   cast.behave()
   await allReady(cast, interrupted)
   await resumeAll(url, EVERY_SECOND.name)
+  await enableAll(url)
+  sender.finish()
   const deadline = performance.now() + PATIENCE_MS
-  for (let nth = 1; ; nth++) {
+  // Until nothing is left that a webhook endpoint has not got.
+  do await settle(options, url, deadline)
+  while ((await redeliverAll(url)) > 0 && performance.now() < deadline)
+  for (const job of await describeOpen(url)) progress(`did not end: ${job}`)
+}
+
+async function settle({ progress, interrupted }: RunOptions, url: string, deadline: number): Promise<void> {
+  for (let nth = 1; performance.now() < deadline; nth++) {
     const open = await countOpen(url)
     if (open === 0) return
     if (nth % 20 === 0) progress(`${open} jobs are still open`)
-    if (performance.now() > deadline) break
     await pause(250, interrupted)
     interrupted.throwIfAborted()
   }
-  for (const job of await describeOpen(url)) progress(`did not end: ${job}`)
 }
