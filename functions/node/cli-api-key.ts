@@ -102,7 +102,7 @@ function shown(
   progress: (line: string) => void,
 ): void {
   const of = made.tenant === null ? '' : `, tenant ${made.tenant}`
-  const until = made.expires_at === null ? '' : `, until ${moment(made.expires_at)}`
+  const until = made.expires_at === null ? '' : `, until ${made.expires_at}`
   progress(`key ${made.id}, ${made.name}: ${made.scopes.join(', ')}${of}${until}. It is shown this one time.`)
   result(made.key, made)
 }

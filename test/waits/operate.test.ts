@@ -124,7 +124,7 @@ describe('the program', () => {
 
   test('sends an event, and shows what is waited for', async () => {
     const id = await waiting()
-    expect((await millrace('job', 'show', id)).stdout).toMatch(/waits for +approval/)
+    expect((await millrace('job', 'show', id)).stdout).toMatch(/waits for +approval\nwaits until +20\d\d-/)
     expect(await millrace('job', 'event', id, 'other')).toMatchObject({ status: 0, stdout: 'kept\n' })
     const args = ['--payload', '{"by": "ann"}', '--action', 'complete']
     expect(await millrace('job', 'event', id, 'approval', ...args)).toMatchObject({
