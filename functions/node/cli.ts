@@ -65,11 +65,15 @@ function describe(error: unknown): { message: string; code: string; hint: string
   return {
     // A refused connection to a name with several addresses has no message of its own.
     // The engine's own begin with the name that we print anyway.
-    message: error.message.replace(/^millrace: /, '') || String(code ?? error.name),
+    message: withoutSecrets(error.message.replace(/^millrace: /, '') || String(code ?? error.name)),
     code: typeof code === 'string' ? code : error instanceof UsageError ? 'usage' : 'unknown',
     hint: typeof hint === 'string' ? hint : undefined,
   }
 }
+
+/** What was given in the wrong place is quoted, and may have been a keyring or a database's URL. */
+const withoutSecrets = (message: string): string =>
+  message.replace(/[0-9a-f]{64,}/gi, '***').replace(/(\/\/[^\s/@:]*):[^\s/@]+@/g, '$1:***@')
 
 // Whoever reads our output may have read enough of it (`millrace migrate --sql | head`).
 process.stdout.on('error', error => {

@@ -43,6 +43,13 @@ test('keys of one day have different ids, and what is active already is not turn
   })
 })
 
+test('what stands in the wrong place is not quoted with its secret', async () => {
+  const wrong = await runCli(['keys', 'list', oldKey])
+  expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining("Unexpected argument 'old:***'") })
+  const { stderr } = await runCli(['callbacks', 'postgres://app:hunter2@db.example/shop'])
+  expect(stderr).toContain('postgres://app:***@db.example/shop')
+})
+
 test.each([
   ['one key cannot be activated', ['rotate', '--activate'], 1],
   ['an id that is taken', ['rotate', '--kid', 'old'], 1],
