@@ -36,8 +36,8 @@ const OPERATOR = [
   ...['resume_schedule', 'retry', 'retry_dead_letters', 'submit_batch', 'trigger_schedule'],
 ] as const
 
-/** Deployments: they declare where jobs are sent, which is more than any of the others may. */
-const DEPLOYER = ['sync_manifest'] as const
+/** Deployments: they declare where jobs are sent and what webhooks are signed with, which is more than any of the others may. */
+const DEPLOYER = ['endpoint_reseal', 'endpoint_secrets', 'sync_manifest'] as const
 
 /** The SQL functions that each role may execute. It may nothing else: no table, no sequence. */
 export const ROLES = {

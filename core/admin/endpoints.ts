@@ -1,9 +1,10 @@
 // Webhook endpoints, as operators keep them beside those that manifests declare.
 
+import { MillraceError } from '../errors.ts'
 import type { JobEvent } from '../follow-up.ts'
 import { checkId, type Id } from '../job-id.ts'
 import type { Keyring } from '../protocol/keyring.ts'
-import { seal } from '../protocol/sealing.ts'
+import { seal, unseal } from '../protocol/sealing.ts'
 import { generateWebhookSecret } from '../protocol/webhook.ts'
 import { generateWebhookKeyPair } from '../protocol/webhook-ed25519.ts'
 import type { TargetGuard } from '../target-guard.ts'
@@ -81,6 +82,12 @@ export interface EndpointRules {
   readonly sealingKeys?: Keyring | undefined
   /** With it URLs are refused that show where nothing will be sent. */
   readonly guard?: TargetGuard | undefined
+}
+
+interface StoredSecret {
+  readonly id: number
+  readonly endpoint: string
+  readonly secret: string
 }
 
 export class Endpoints {
@@ -179,6 +186,30 @@ export class Endpoints {
       cursor ?? null,
       limit ?? null,
     ])) as Page<EndpointView>
+  }
+
+  /**
+   * Seals every secret with the first of the sealing keys that is not yet: after a rotation of the root keys, before the old one
+   * goes, and where secrets were kept as they are. Changes nothing for receivers. `unreadable`: endpoints of which a secret
+   * was sealed with a key that is not among them.
+   *
+   * @throws {MillraceError} `invalid_configuration` without sealing keys
+   */
+  async reseal(): Promise<{ readonly resealed: number; readonly unreadable: readonly string[] }> {
+    const { sealingKeys } = this.#rules
+    if (!sealingKeys) throw new MillraceError('invalid_configuration', 'Without sealing keys nothing can be sealed')
+    let resealed = 0
+    const unreadable = new Set<string>()
+    for (const { id, endpoint, secret } of await this.#calls.rows<StoredSecret>('endpoint_secrets()')) {
+      const plain = await unseal(sealingKeys, endpoint, secret).catch(() => undefined)
+      if (plain === undefined) unreadable.add(endpoint)
+      const text = await seal(sealingKeys, endpoint, plain ?? '')
+      if (plain === undefined || text === secret) continue
+      const params = [id, secret, text, this.#calls.by]
+      const call = 'endpoint_reseal($1::text::bigint, $2::text, $3::text, $4::text)'
+      if (await this.#calls.value<boolean>(call, params)) resealed++
+    }
+    return { resealed, unreadable: [...unreadable] }
   }
 
   /** What goes into the database, and what its maker is told of it. */

@@ -2,7 +2,7 @@
 
 import type { EndpointChanges, EndpointWithSecret } from '../../core/admin/endpoints.ts'
 import { JOB_EVENTS, type JobEvent } from '../../core/follow-up.ts'
-import { adminCommand, byOption, one, seconds } from './cli-admin.ts'
+import { adminCommand, byOption, none, one, seconds } from './cli-admin.ts'
 import { allowedTargets, allowTargetsOption } from './cli-allow-targets.ts'
 import { Failure, type Options, type Run, UsageError, type ValuesOf } from './cli-command.ts'
 import { sealingKeys, sealingKeysOption } from './cli-sealing-keys.ts'
@@ -86,6 +86,23 @@ export const rotateCommand = adminCommand({
     const endpoint = await admin.endpoints.rotate(name, options)
     if (!endpoint) throw new Failure('not_found', `there is no endpoint ${name}`)
     shown(endpoint, run)
+  },
+})
+
+export const resealCommand = adminCommand({
+  name: 'webhook reseal',
+  operands: '',
+  summary: 'Seals all secrets with the newest key: after a rotation, before the old root key goes.',
+  details: `Receivers notice nothing. Secrets that were kept as they are get sealed, too. The user needs the role deployer.
+Exits with 1 when a secret was sealed with a key that is not there.`,
+  options: { ...sealingKeysOption, ...byOption },
+  adminOptions: values => ({ sealingKeys: sealingKeys(values) }),
+  async run({ positionals, admin, result }) {
+    none(positionals)
+    const done = await admin.endpoints.reseal()
+    result(`${done.resealed} secrets are sealed anew`, done)
+    if (done.unreadable.length === 0) return
+    throw new Failure('secret_unreadable', `sealed with a key that is not there: ${done.unreadable.join(', ')}`)
   },
 })
 

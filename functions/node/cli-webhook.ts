@@ -6,7 +6,7 @@ import { type AdminRun, adminCommand, byOption, confirm, none, one, yesOption } 
 import { Failure, type Group, type Options, UsageError } from './cli-command.ts'
 import { pageOptions, printList } from './cli-list.ts'
 import { type Column, facts, moment, table } from './cli-table.ts'
-import { createCommand, rotateCommand, updateCommand } from './cli-webhook-change.ts'
+import { createCommand, resealCommand, rotateCommand, updateCommand } from './cli-webhook-change.ts'
 import { deliveriesCommand, redeliverCommand, testCommand } from './cli-webhook-deliveries.ts'
 
 const columns: readonly Column<EndpointView>[] = [
@@ -84,7 +84,7 @@ export const webhookGroup: Group = {
   name: 'webhook',
   summary: 'Makes, lists, tries and switches off endpoints of webhooks; shows deliveries, and sends them again.',
   commands: [
-    ...[listCommand, showCommand, createCommand, updateCommand, deleteCommand, rotateCommand],
+    ...[listCommand, showCommand, createCommand, updateCommand, deleteCommand, rotateCommand, resealCommand],
     switchCommand('enable', 'Gives an endpoint a fresh chance. What was not sent meanwhile: webhook redeliver.'),
     switchCommand('disable', 'From now on what is to be delivered becomes dead letters, unsent.'),
     ...[testCommand, deliveriesCommand, redeliverCommand],

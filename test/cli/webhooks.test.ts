@@ -139,9 +139,13 @@ test('what makes no sense is refused, and nothing is changed', async () => {
   expect(await json('list')).toEqual(before)
 })
 
-test('v1a prints the public key; without sealing keys it is said that secrets are not sealed', async () => {
-  const { millrace, shop } = await deployed()
+test('v1a prints the public key; without sealing keys it is said that secrets are not sealed, and later they can be', async () => {
+  const { millrace, json, shop } = await deployed()
   const made = await millrace(`create shop ${shop.url} --signature v1a`, { env: { MILLRACE_SEALING_KEYS: '' } })
   expect(made).toMatchObject({ status: 0, stdout: expect.stringMatching(/^whpk_\S{44}\n$/) })
   expect(made.stderr).toContain('see millrace keys sealing')
+  expect(await json('reseal')).toEqual({ resealed: 1, unreadable: [] })
+  expect(await millrace('reseal', { env: { MILLRACE_SEALING_KEYS: '' } })).toMatchObject(
+    failure('invalid_configuration'),
+  )
 })

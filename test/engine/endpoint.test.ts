@@ -316,3 +316,37 @@ describe('an event is heard by', () => {
     expect(await heardBy({ tenant: 'acme' })).toContain('acme')
   })
 })
+
+describe('secrets at rest', () => {
+  it('go under another key, and those that stood there plainly go under one, without a change for receivers', async () => {
+    const [older, newer] = [generateKeyring('k1'), generateKeyring('k2')].map(deriveSealingKeyring)
+    if (!older || !newer) throw new Error('two keyrings')
+    const both = { keys: [...newer.keys, ...older.keys] } as const satisfies object as typeof older
+    const [sealed, plain] = [generateWebhookSecret(), generateWebhookSecret()]
+    const by = (keys?: typeof older) => admin(database.sql, { sealingKeys: keys, by: 'ann' }).endpoints
+    await by(older).create({ name: 'shop', url, secret: sealed })
+    await by().create({ name: 'plain', url, secret: plain })
+
+    await expect(by().reseal()).rejects.toEqual(refused('invalid_configuration'))
+    expect(await by(newer).reseal()).toEqual({ resealed: 1, unreadable: ['shop'] })
+    expect(await by(both).reseal()).toEqual({ resealed: 1, unreadable: [] })
+    expect(await by(both).reseal()).toEqual({ resealed: 0, unreadable: [] })
+    expect(await unseal(newer, 'shop', only(await secretsOf('shop')))).toBe(sealed)
+    expect(await unseal(newer, 'plain', only(await secretsOf('plain')))).toBe(plain)
+    const audited =
+      await database.sql`select actor, detail from millrace.audit_log where action = 'endpoint.reseal' order by id`
+    expect(audited).toEqual(['plain', 'shop'].map(endpoint => ({ actor: 'ann', detail: { endpoint } })))
+  })
+
+  it('are not taken when they are not sealed, or were changed meanwhile', async () => {
+    const [{ secret }, text] = [await endpoints().create({ name: 'shop', url }), `sealed:k1:${'A'.repeat(60)}`]
+    const [row] = await database.sql`select id from millrace.endpoint_secrets()`
+    const reseal = (was: string, to: string) =>
+      database.sql`select millrace.endpoint_reseal(${row?.id}, ${was}, ${to}) as done`
+    await expect(reseal(secret ?? '', generateWebhookSecret())).rejects.toMatchObject({
+      constraint_name: 'invalid_endpoint',
+    })
+    expect(await reseal('whsec_other', text)).toEqual([{ done: false }])
+    expect(await secretsOf('shop')).toEqual([secret])
+  })
+})
