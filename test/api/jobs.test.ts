@@ -309,8 +309,8 @@ it('tells whoever runs it of every request, and never of a key', async () => {
   await call('GET', '/api/jobs/999999')
   await vi.waitFor(() => expect(api.events).toHaveLength(2))
   expect(api.events).toEqual([
-    { method: 'POST', path: '/api/jobs', status: 201 },
-    { method: 'GET', path: '/api/jobs/:id', status: 404, code: 'not_found', cause: undefined },
+    { method: 'POST', path: '/api/jobs', status: 201, ms: expect.any(Number) },
+    { method: 'GET', path: '/api/jobs/:id', status: 404, ms: expect.any(Number), code: 'not_found', cause: undefined },
   ])
 })
 

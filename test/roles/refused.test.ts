@@ -76,7 +76,8 @@ async function notRefused(client: postgres.Sql, statements: readonly string[]): 
 /** All rows of all tables. */
 async function everything(): Promise<unknown> {
   const tables = await database.sql<{ name: string }[]>`
-    select oid::regclass::text as name from pg_class where relnamespace = 'millrace'::regnamespace and relkind in ('r', 'S')`
+    select oid::regclass::text as name from pg_class where relnamespace = 'millrace'::regnamespace and relkind in ('r', 'S')
+    order by relname`
   const parts = tables.map(
     ({ name }) =>
       `select '${name}' as name, md5(coalesce(string_agg(row(t.*)::text, ',' order by row(t.*)::text), '')) as rows from ${name} t`,
