@@ -5,7 +5,7 @@ import { allowedTargets, allowTargetsOption } from './cli-allow-targets.ts'
 import { databaseOption, databaseUrl, defineCommand, integer, schemaOption } from './cli-command.ts'
 import { limitOptions, limitsOf } from './cli-limits.ts'
 import { sealingKeys, sealingKeysOption } from './cli-sealing-keys.ts'
-import { requestLog, requestLogOptions } from './log-requests.ts'
+import { readyEntry, requestLog, requestLogOptions } from './log-requests.ts'
 import { postgresSql } from './postgres-sql.ts'
 import { serveNode } from './serve.ts'
 import { stopRequest } from './stop-request.ts'
@@ -67,7 +67,7 @@ On SIGTERM it finishes the requests it has begun and exits with 0.`,
       const server = await serveNode(app.fetch, { host, port, limits: { headerBytes: HEADER_BYTES }, errorBody })
       if (isPublic(host))
         progress(`${server.url} is not for this machine only: keys travel over it, so put TLS before it`)
-      result(server.url, { url: server.url, pid: process.pid })
+      result(server.url, { ...readyEntry(), url: server.url, pid: process.pid })
       await stop
       progress('Finishing the requests under way')
       await server.close()

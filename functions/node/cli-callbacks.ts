@@ -6,7 +6,7 @@ import { SqlEngine } from '../../core/sql-engine.ts'
 import { databaseOption, databaseUrl, defineCommand, integer, schemaOption, UsageError } from './cli-command.ts'
 import { hasKeys, keysOption, keysText } from './cli-keys-option.ts'
 import { eventLimitOption, limitOptions, limitsOf } from './cli-limits.ts'
-import { requestLog, requestLogOptions } from './log-requests.ts'
+import { readyEntry, requestLog, requestLogOptions } from './log-requests.ts'
 import { postgresSql } from './postgres-sql.ts'
 import { serveNode } from './serve.ts'
 import { stopRequest } from './stop-request.ts'
@@ -61,7 +61,7 @@ callbacks it has begun and exits with 0.`,
     })
     try {
       const server = await serveNode(app.fetch, { host, port })
-      result(server.url, { url: server.url, pid: process.pid })
+      result(server.url, { ...readyEntry(), url: server.url, pid: process.pid })
       await stop
       progress('Finishing the callbacks under way')
       await server.close()

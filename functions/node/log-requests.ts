@@ -30,5 +30,8 @@ export function requestLog(values: { 'log-messages'?: boolean; 'log-requests'?: 
   }
 }
 
+/** Of the first line, on stdout. */
+export const readyEntry = () => ({ time: new Date().toISOString(), level: 'info', type: 'ready' })
+
 const levelOf = (status: number, isFailed: boolean): Parameters<Log>[0] =>
   status >= 500 ? 'error' : isFailed ? 'warn' : 'info'
