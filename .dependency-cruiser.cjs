@@ -2,7 +2,7 @@
 
 /** Shapes, errors, checks and small tools; they know each other only. */
 const VALUES =
-  '^core/(args|database-errors|declaration|errors|event-name|follow-up|follow-up-declaration|grouping|json|json-text|kind|kind-options|loopback|rate-limit|read-body|retry-after|signal|subscription|target-auth|wire)\\.ts$'
+  '^core/(args|database-errors|declaration|errors|event-name|follow-up|follow-up-declaration|grouping|json|json-text|kind|kind-options|loopback|rate-limit|read-body|retry-after|signal|subscription|target-auth|target-url|wire)\\.ts$'
 /** What the core asks of the world, and the wire protocol's keys and signatures. */
 const PORTS = '^core/((drivers|engine|sql)\\.ts$|dispatch/(transport|events)\\.ts$|function/port\\.ts$|protocol/)'
 /** What a role consists of at its top. */

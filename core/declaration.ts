@@ -2,6 +2,7 @@
 
 import { MillraceError } from './errors.ts'
 import type { HttpTarget, KindOptions, RetryPolicy } from './kind-options.ts'
+import { bindingOf } from './target-url.ts'
 
 /** @throws {MillraceError} `invalid_declaration` */
 export function checkKind(kind: KindOptions & { readonly name: string }): void {
@@ -34,7 +35,8 @@ export function refuse(where: string, problem: string): never {
 }
 
 function checkTarget(where: string, target: HttpTarget): void {
-  checkUrl(where, target.url)
+  if (target.url.startsWith('binding:')) checkBinding(where, target)
+  else checkUrl(where, target.url)
   if (!['sync', 'callback', undefined].includes(target.mode)) refuse(where, 'mode is "sync" or "callback"')
   checkSeconds(where, 'requestTimeoutSeconds', target.requestTimeoutSeconds)
   checkSeconds(where, 'callbackTimeoutSeconds', target.callbackTimeoutSeconds)
@@ -43,6 +45,13 @@ function checkTarget(where: string, target: HttpTarget): void {
   if (target.statuses) checkStatuses(where, target.statuses)
   checkHeaders(where, target.headers ?? {})
   if (target.auth) checkAuth(where, target)
+}
+
+/** Nobody but the dispatcher's own account can reach a Worker that way. */
+function checkBinding(where: string, { url, auth }: HttpTarget): void {
+  if (bindingOf(url) === undefined || !URL.canParse(url))
+    refuse(where, `url of a service binding is binding://NAME/path, not "${url}"`)
+  if (auth) refuse(where, 'auth: a service binding asks for none')
 }
 
 const isName = (pattern: RegExp, value: unknown): boolean => typeof value === 'string' && pattern.test(value)

@@ -25,7 +25,10 @@ export type RetryPolicy =
 
 /** The function that does a kind's work. */
 export interface HttpTarget {
-  /** Absolute `http(s)` URL that takes the dispatch as a POST. */
+  /**
+   * Absolute `http(s)` URL that takes the dispatch as a POST; or `binding://NAME/path` for a Worker that maintenance on
+   * Cloudflare has a service binding to.
+   */
   readonly url: string
   /** `sync`: the answer closes the attempt. `callback` (default): the answer accepts it, a signed callback closes it. */
   readonly mode?: 'sync' | 'callback'

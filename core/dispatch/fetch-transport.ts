@@ -1,14 +1,32 @@
 // The transport over `fetch`, for any platform. It cannot tell whether a failed request was seen, so it assumes that.
 
 import { readBody } from '../read-body.ts'
-import { type AllowedTargets, targetGuard } from '../target-guard.ts'
-import { ANSWER_LIMIT, type Answer, type DispatchRequest, type Transport, TransportError } from './transport.ts'
+import { type AllowedTargets, type TargetGuard, targetGuard } from '../target-guard.ts'
+import { bindingOf } from '../target-url.ts'
+import {
+  ANSWER_LIMIT,
+  type Answer,
+  type DispatchRequest,
+  noBinding,
+  type Transport,
+  TransportError,
+} from './transport.ts'
 
 export interface FetchTransportOptions {
   readonly allow?: AllowedTargets | undefined
   /** The platform's unless given. */
   readonly fetch?: typeof fetch | undefined
+  /** Service bindings by name, for targets such as `binding://NAME/path`. */
+  readonly bindings?: ((name: string) => ServiceBinding | undefined) | undefined
 }
+
+/** What is used of a Worker's binding to another one. */
+export interface ServiceBinding {
+  fetch(url: string, init: RequestInit): Promise<Response>
+}
+
+/** Who is bound sees a URL; that it is at this host means nothing. */
+const BINDING_ORIGIN = 'https://binding'
 
 /**
  * Sends over TLS to what the URL does not show to be other than public, and to what `allow` names besides. What a name
@@ -16,16 +34,18 @@ export interface FetchTransportOptions {
  *
  * @throws {MillraceError} `invalid_configuration`
  */
-export function fetchTransport({ allow, fetch: fetchIt = fetch }: FetchTransportOptions = {}): Transport {
+export function fetchTransport({ allow, fetch: fetchIt, bindings }: FetchTransportOptions = {}): Transport {
   const guard = targetGuard(allow)
   return {
     async post(request) {
-      const { protocol, hostname } = new URL(request.origin)
-      const refusal = guard.refusalOfUrl(protocol, hostname)
+      const bound = bindings?.(bindingOf(request.origin) ?? '')
+      const refusal = bound === undefined ? refusalOf(guard, request) : undefined
       if (refusal) throw refusal
       const timeout = AbortSignal.timeout(request.timeoutMs)
+      const send: ServiceBinding['fetch'] = (url, init) =>
+        bound === undefined ? (fetchIt ?? fetch)(url, init) : bound.fetch(url, init)
       try {
-        const response = await fetchIt(request.origin + request.path, {
+        const response = await send((bound === undefined ? request.origin : BINDING_ORIGIN) + request.path, {
           method: 'POST',
           headers: request.headers,
           body: request.body as BodyInit,
@@ -38,6 +58,11 @@ export function fetchTransport({ allow, fetch: fetchIt = fetch }: FetchTransport
       }
     },
   }
+}
+
+function refusalOf(guard: TargetGuard, request: DispatchRequest): TransportError | undefined {
+  const { protocol, hostname } = new URL(request.origin)
+  return noBinding(request) ?? guard.refusalOfUrl(protocol, hostname)
 }
 
 async function answerOf(response: Response): Promise<Answer> {

@@ -2,6 +2,7 @@
 
 import type { ClaimedJob, KindRow, SqlEngine, TargetRow } from '../sql-engine.ts'
 import type { SecretReference } from '../target-auth.ts'
+import { targetUrlOf } from '../target-url.ts'
 import { CALLBACK_TIMEOUT_SECONDS } from '../wire.ts'
 import type { Authorization } from './authorize.ts'
 import type { Endpoint } from './endpoints.ts'
@@ -108,13 +109,13 @@ export class Routes {
     timeLimit: number | null = null,
   ): Route | undefined {
     const { url, mode, request_timeout_seconds, callback_timeout_seconds, headers } = { ...DEFAULTS, ...target }
-    const parsed = URL.parse(url)
-    if (parsed === null) return undefined
-    const { origin, pathname, search } = parsed
+    const parsed = targetUrlOf(url)
+    if (parsed === undefined) return undefined
+    const { origin, path } = parsed
     const limit = timeLimit ?? Number.POSITIVE_INFINITY
     return {
       origin,
-      path: pathname + search,
+      path,
       mode,
       requestTimeoutSeconds: Math.min(request_timeout_seconds, limit),
       callbackTimeoutSeconds: Math.min(callback_timeout_seconds, limit),
@@ -159,7 +160,7 @@ function statusesOf({ statuses }: TargetRow): Map<number, 'retry' | 'final'> {
 function limitsOf(kinds: readonly KindRow[]): Map<string, number> {
   const limits = new Map<string, number>()
   for (const { target } of kinds) {
-    const origin = URL.parse(target?.url ?? '')?.origin
+    const origin = targetUrlOf(target?.url ?? '')?.origin
     if (origin === undefined || target?.concurrency === undefined) continue
     limits.set(origin, Math.min(limits.get(origin) ?? Number.POSITIVE_INFINITY, target.concurrency))
   }

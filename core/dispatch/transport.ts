@@ -1,7 +1,9 @@
 // The port through which dispatches leave: one POST, one answer, and a clear word on whether it may have arrived.
 
+import { bindingOf } from '../target-url.ts'
+
 export interface DispatchRequest {
-  /** `https://host[:port]` */
+  /** `https://host[:port]`, or `binding://NAME` of a service binding */
   readonly origin: string
   /** Path and query. */
   readonly path: string
@@ -35,7 +37,7 @@ export interface Transport {
 export class TransportError extends Error {
   /**
    * `connect`, `timeout`, `connection_lost` or `aborted`; or what keeps it from being sent at all: `target_refused` (the
-   * address is not allowed), `tls_required`, `secret_missing` or `identity_unavailable`.
+   * address is not allowed), `tls_required`, `no_binding`, `secret_missing` or `identity_unavailable`.
    */
   readonly code: string
   /** False when the function certainly has not seen the request; true when it may have. */
@@ -47,4 +49,12 @@ export class TransportError extends Error {
     this.code = code
     this.sent = sent
   }
+}
+
+/** What a transport answers to a service binding that it does not have; undefined for other origins. */
+export function noBinding({ origin }: DispatchRequest): TransportError | undefined {
+  const name = bindingOf(origin)
+  return name === undefined
+    ? undefined
+    : new TransportError('no_binding', `jobs are not sent from where there is a service binding ${name}`, false)
 }

@@ -55,7 +55,7 @@ const LONGEST_WAIT_MS = 24 * 60 * 60 * 1000
 const LONGEST_SNOOZE_MS = 30 * LONGEST_WAIT_MS
 /** Until somebody has mended what keeps requests from being sent. */
 const PUT_BACK_MS = 30_000
-const OURS_TO_MEND = new Set(['target_refused', 'tls_required', 'secret_missing', 'identity_unavailable'])
+const OURS_TO_MEND = new Set(['target_refused', 'tls_required', 'no_binding', 'secret_missing', 'identity_unavailable'])
 /** A target that asks to be tried again at once (0, a date that has passed) would be called in a loop. */
 const SHORTEST_WAIT_MS = 1_000
 /** An error's text is cut to so many characters; with what stands around it, it fits into what the engine keeps. */

@@ -19,6 +19,10 @@ import { Schedules } from './schedules.ts'
 export interface TickOptions extends SendingOptions {
   /** How long it may take, in milliseconds. Give the platform's own limit a few seconds more. */
   readonly budgetMs: number
+  /** Claims no more once it has claimed so many, for a platform that counts requests; up to a batch more. No limit unless given. */
+  readonly maxJobs?: number | undefined
+  /** Promotes and dispatches, and nothing else: ticks without it, or somebody else, must rescue and lead. */
+  readonly onlyDispatch?: boolean | undefined
 }
 
 /** What a tick came to. */
@@ -88,8 +92,10 @@ class Slice {
   }
 
   async run(): Promise<TickSummary> {
-    await this.#rescueAll()
-    await this.#leadForAWhile()
+    if (!this.#options.onlyDispatch) {
+      await this.#rescueAll()
+      await this.#leadForAWhile()
+    }
     await this.#promoteAll()
     await this.#dispatch()
     return { ...this.#count, more: this.#more }
@@ -169,9 +175,10 @@ class Slice {
 
   /** Answers false when nothing is left to claim, nothing in hand, and nothing has come due. */
   async #claimOnce(dispatcher: Dispatcher): Promise<boolean> {
-    const claimed = await dispatcher.runOnce(this.#presence.runtime)
-    if (claimed > 0) return true
-    if (dispatcher.inHand === 0) return (await this.#promoteOnce()).promoted > 0
+    const isFull = this.#count.claimed >= (this.#options.maxJobs ?? Number.POSITIVE_INFINITY)
+    if (isFull) this.#more = true
+    else if ((await dispatcher.runOnce(this.#presence.runtime)) > 0) return true
+    if (dispatcher.inHand === 0) return !isFull && (await this.#promoteOnce()).promoted > 0
     await dispatcher.settles(Math.min(LOOK_AGAIN_MS, this.#left() - this.#reserve))
     return true
   }

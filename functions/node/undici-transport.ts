@@ -5,6 +5,7 @@ import {
   ANSWER_LIMIT,
   type Answer,
   type DispatchRequest,
+  noBinding,
   type Transport,
   TransportError,
 } from '../../core/dispatch/transport.ts'
@@ -28,7 +29,11 @@ export interface UndiciTransportOptions extends GuardedConnections {
 export function undiciTransport({ connections = 256, ...guarded }: UndiciTransportOptions = {}): UndiciTransport {
   const agent = new Agent({ connections, pipelining: 1, connect: guardedConnector(guarded) })
   return {
-    post: request => new Promise((resolve, reject) => new Exchange(agent, request, resolve, reject)),
+    post(request) {
+      const refusal = noBinding(request)
+      if (refusal) return Promise.reject(refusal)
+      return new Promise((resolve, reject) => new Exchange(agent, request, resolve, reject))
+    },
     end: () => agent.close(),
   }
 }

@@ -206,7 +206,7 @@ create function millrace.target_problem(retry jsonb, target jsonb) returns text 
     when nullif(retry, 'null') -> 'strategy' not in ('"exponential"', '"linear"', '"fixed"', '"list"') or jsonb_typeof(retry) not in ('object', 'null')
       then 'retry is an object with the strategy exponential, linear, fixed or list'
     when coalesce(target, 'null') = 'null' then null
-    when not coalesce(target ->> 'url' ~* '^https?://[^/]', false) then 'target is an object with an absolute http(s) url'
+    when not coalesce(target ->> 'url' ~* '^(https?://[^/]|binding://[a-z_]\w{0,99}(/|$))', false) then 'target is an object with an absolute http(s) url'
     when target ->> 'url' ~ '^[^/]*//[^/?#\\]*@' then 'url carries credentials; put them into a header'
     when target ->> 'mode' not in ('sync', 'callback') then 'mode is sync or callback'
     when jsonb_typeof(target -> 'compatible') not in ('boolean', 'null') then 'compatible is true or false'

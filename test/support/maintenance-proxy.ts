@@ -4,12 +4,14 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 
-/** Forwards to the server of `url`; its own `url` names the same database. */
-export async function startProxy(url: string) {
+/** Forwards to the server of `url`, until the test is over; its own `url` names the same database. */
+export async function startProxy(url: string, whenOver: (end: () => void) => void = onTestFinished) {
   const target = new URL(url)
   const open = new Set<Socket>()
   let refusing = false
+  let connections = 0
   const server = createServer(socket => {
+    connections++
     const behind = connect({ host: target.hostname, port: Number(target.port || 5432) })
     for (const [side, other] of [
       [socket, behind],
@@ -30,7 +32,7 @@ export async function startProxy(url: string) {
   const cut = () => {
     for (const socket of open) socket.destroy()
   }
-  onTestFinished(() => {
+  whenOver(() => {
     cut()
     server.close()
   })
@@ -39,6 +41,14 @@ export async function startProxy(url: string) {
   own.port = String((server.address() as AddressInfo).port)
   return {
     url: own.href,
+    /** How many there have been. */
+    get connections() {
+      return connections
+    },
+    /** How many there are, both ends counted. */
+    get open() {
+      return open.size
+    },
     /** Breaks every connection. */
     cut,
     /** Breaks every connection and takes no new one until {@link restore}. */

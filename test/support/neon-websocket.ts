@@ -5,8 +5,11 @@ import { type AddressInfo, connect } from 'node:net'
 import { neonConfig } from '@neondatabase/serverless'
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws'
 
-/** Starts the proxy and points Neon's driver at it; `allowed` holds `host:port` of what it may reach. */
-export async function startNeonWebSocket(allowed: readonly string[]): Promise<AsyncDisposable> {
+/**
+ * Starts the proxy and points Neon's driver at it; `allowed` holds `host:port` of what it may reach. `address` is the proxy's
+ * own, for drivers in other processes.
+ */
+export async function startNeonWebSocket(allowed: readonly string[]): Promise<AsyncDisposable & { address: string }> {
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
   await once(server, 'listening')
   server.on('connection', (socket, request) => {
@@ -16,6 +19,7 @@ export async function startNeonWebSocket(allowed: readonly string[]): Promise<As
   })
   pointDriverAt(server.address() as AddressInfo)
   return {
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     /** Waits for the open connections to say goodbye: the driver takes a cut one for a fault. */
     [Symbol.asyncDispose]: () => new Promise<void>(closed => server.close(() => closed())),
   }

@@ -23,15 +23,17 @@ export interface WranglerOptions {
   readonly folder: string
   /** The Worker's variables. */
   readonly variables?: Readonly<Record<string, string>>
+  /** A free one unless given. */
+  readonly port?: number
 }
 
-/** Runs a Worker in workerd on a free port. */
+/** Runs a Worker in workerd. */
 export async function wranglerDev(main: string, configFile: string, options: WranglerOptions) {
-  const { databaseUrl, folder, variables = {} } = options
+  const { databaseUrl, folder, variables = {}, port = 0 } = options
   const config = join(folder, 'wrangler.jsonc')
   await copyFile(configFile, config)
   const wrangler = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin/wrangler.js')
-  const flags = ['--local', '--ip', '127.0.0.1', '--port', '0', '--inspector-port', '0']
+  const flags = ['--local', '--ip', '127.0.0.1', '--port', String(port), '--inspector-port', '0']
   const vars = Object.entries(variables).flatMap(([name, value]) => ['--var', `${name}:${value}`])
   return {
     args: [wrangler, 'dev', main, '--config', config, ...flags, ...vars],
