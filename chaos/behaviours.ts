@@ -14,6 +14,8 @@ export interface Scene {
   readonly callbacks: Callbacks
   /** The body of the wait that this attempt should end with, if any. */
   readonly wanted?: object | undefined
+  /** Sends the event for which it waits then. */
+  readonly sendEvent?: () => Promise<void>
 }
 
 type Act = (scene: Scene) => unknown

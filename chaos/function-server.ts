@@ -5,6 +5,7 @@ import { buffer } from 'node:stream/consumers'
 import { HEADER, parseKeyring, verifyDispatch } from 'millrace/protocol'
 import { CALLBACK, choose, SYNC } from './behaviours.ts'
 import { callbacksOf } from './callback-client.ts'
+import { sendOwnEvent } from './event-client.ts'
 import { journal } from './journal.ts'
 import { planOf } from './plans.ts'
 import { nextStep, type Progress, seenIn } from './progress.ts'
@@ -20,6 +21,7 @@ interface DispatchBody {
   readonly args: { readonly token?: number }
   readonly callback_id?: string
   readonly callback_url?: string
+  readonly events_url?: string
   readonly progress?: Progress
 }
 
@@ -54,7 +56,12 @@ async function dispatched(request: IncomingMessage, response: ServerResponse): P
     return { nonce }
   }
   const wanted = step && waitBody(step, attempt)
-  await repertoire[does]?.act({ request, response, random, done, callbacks, wanted })
+  const sendEvent = async () => {
+    const eventKey = String(headers[HEADER.eventKey])
+    if (step && body.events_url)
+      await sendOwnEvent({ job, attempt, name: step.name, eventsUrl: body.events_url, eventKey }, note)
+  }
+  await repertoire[does]?.act({ request, response, random, done, callbacks, wanted, sendEvent })
 }
 
 const isSigned = ({ url = '', headers }: IncomingMessage, body: Uint8Array): boolean =>

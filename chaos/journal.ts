@@ -36,6 +36,15 @@ export type Entry =
       readonly name: string
       readonly state: string
     }
+  /** About to send its own job an event, and what became of that. */
+  | {
+      readonly what: 'sends'
+      readonly nonce: string
+      readonly job: string
+      readonly attempt: number
+      readonly name: string
+    }
+  | { readonly what: 'sent'; readonly nonce: string; readonly answer: string }
   /** A webhook arrived. `taken`: and is answered so, if the answer gets through. */
   | {
       readonly what: 'webhook'

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { audit, type Findings } from './audit.ts'
 import { type Cast, startCast } from './cast.ts'
+import { ownEvents } from './event-client.ts'
 import type { Evidence } from './evidence.ts'
 import { removeInTheEnd } from './folders.ts'
 import { clean } from './janitor.ts'
@@ -73,8 +74,9 @@ export async function runChaos(options: RunOptions): Promise<Outcome> {
   const production = await breakThings(options, { server, cast, events })
   options.interrupted.throwIfAborted()
   await recover(options, cast, server.url, sender)
-  const sent = await sender.stop()
-  const evidence = await readEvidence(server.url, production, { sent, journal: await readJournals(folder) })
+  const journal = await readJournals(folder)
+  const sent = [...(await sender.stop()), ...ownEvents(journal)]
+  const evidence = await readEvidence(server.url, production, { sent, journal })
   return { events, evidence, findings: audit(evidence) }
 }
 

@@ -27,6 +27,14 @@ export const SYNC_WAIT: Repertoire = {
       answerToWait(scene)
     },
   },
+  'event comes while it asks': {
+    weight: 12,
+    act: async scene => {
+      answerToWait(scene)
+      await wait(scene.random.int(0, 15))
+      await scene.sendEvent?.()
+    },
+  },
   'asks too late': {
     weight: 3,
     act: async scene => {
@@ -67,6 +75,13 @@ export const CALLBACK_WAIT: Repertoire = {
     act: scene => {
       accept(scene)
       return ask(scene)
+    },
+  },
+  'event comes while it asks': {
+    weight: 12,
+    act: async scene => {
+      accept(scene)
+      await Promise.all([ask(scene), wait(scene.random.int(0, 3)).then(scene.sendEvent)])
     },
   },
   'asks twice': {

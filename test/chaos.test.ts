@@ -156,7 +156,8 @@ it('finds nothing in books that balance', () => {
 const { attempts, outcomes, journal } = good
 const [retried, completed, ...others] = outcomes as [Outcome, Outcome, ...Outcome[]]
 const [call, , heard] = journal as [Evidence['journal'][number], unknown, Evidence['journal'][number]]
-const without = (what: string, job: string) => journal.filter(entry => entry.what !== what || entry.job !== job)
+const without = (what: string, job: string) =>
+  journal.filter(entry => entry.what !== what || !('job' in entry) || entry.job !== job)
 const notOf = (job: string) => attempts.filter(one => one.job !== job)
 const edited = (job: string, nth: number, more: Partial<Attempt>) =>
   attempts.map(one => (one.job === job && one.attempt === nth ? { ...one, ...more } : one))
