@@ -58,10 +58,14 @@ const isName = (pattern: RegExp, value: unknown): boolean => typeof value === 's
 
 const SECRET_NAME = /^[A-Za-z][A-Za-z0-9_]{0,99}$/
 
+/** A request that declares these itself cannot be sent; the database has the same list. */
+const FRAMING = new Set(['connection', 'content-length', 'expect', 'keep-alive', 'transfer-encoding', 'upgrade'])
+
 function checkHeaders(where: string, headers: NonNullable<HttpTarget['headers']>): void {
   for (const [name, value] of Object.entries(headers)) {
     if (typeof value !== 'string' && !isName(SECRET_NAME, value?.secret))
       refuse(where, `headers: ${name} is a text, or a secret whose name has 1 to 100 letters, digits and underscores`)
+    if (FRAMING.has(name.toLowerCase())) refuse(where, `headers: ${name} is the connection's own`)
     try {
       new Headers([[name, typeof value === 'string' ? value : '']])
     } catch (error) {

@@ -48,6 +48,7 @@ describe('defineKind', () => {
     [{ target: { url: 'https://example.com', callbackTimeoutSeconds: Number.NaN } }, 'callbackTimeoutSeconds'],
     [{ target: { url: 'https://example.com', concurrency: 0.5 } }, 'concurrency'],
     [{ target: { url: 'https://example.com', headers: { 'no spaces': 'x' } } }, 'headers'],
+    [{ target: { url: 'https://example.com', headers: { 'Transfer-Encoding': 'chunked' } } }, "the connection's own"],
     [{ target: { url: 'https://example.com', headers: { 'x-a': { secret: 'NO-DASH' } } } }, 'headers: x-a'],
     [{ target: { url: 'https://example.com', headers: { 'x-a': {} as never } } }, 'headers: x-a'],
     [{ target: { url: 'https://example.com', auth: { type: 'basic' } as never } }, 'auth: type'],

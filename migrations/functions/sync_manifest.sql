@@ -221,6 +221,11 @@ create function millrace.target_auth_problem(headers jsonb, auth jsonb) returns 
       select from jsonb_each(case jsonb_typeof(headers) when 'object' then headers end) h
       where jsonb_typeof(h.value) <> 'string' and not coalesce(h.value ->> 'secret' ~ '^[A-Za-z][A-Za-z0-9_]{0,99}$', false)
     ) then 'headers are texts, or secrets whose names have 1 to 100 letters, digits and underscores'
+    when exists (
+      select from jsonb_each_text(case jsonb_typeof(headers) when 'object' then headers end) h
+      where h.key !~ '^[!#$%&''*+.^_`|~0-9A-Za-z-]+$' or h.value ~ '[^\t\u0020-\u007e\u0080-\u00ff]'
+        or lower(h.key) in ('connection', 'content-length', 'expect', 'keep-alive', 'transfer-encoding', 'upgrade')
+    ) then 'headers are such as HTTP can carry, and none of the connection''s own'
     when coalesce(auth, 'null') = 'null' then null
     when exists (
       select from jsonb_object_keys(case jsonb_typeof(headers) when 'object' then headers end) h where lower(h) = 'authorization'

@@ -188,6 +188,10 @@ describe('what could never work is refused, with every reason', () => {
     ['kinds', { ...kind, target: { url: 'https://a.example', compatible: 'no' } }, 'compatible is'],
     ['kinds', { ...kind, target: { url: 'https://a.example', headers: 'x' } }, 'headers are an object'],
     ['kinds', { ...kind, target: { url: 'https://a.example', headers: { 'x-a': 1 } } }, 'headers are texts'],
+    ['kinds', { ...kind, target: { url: 'https://a.example', headers: { 'x a': '1' } } }, 'HTTP can carry'],
+    ['kinds', { ...kind, target: { url: 'https://a.example', headers: { 'x-a': '1\r\nx-b: 2' } } }, 'HTTP can carry'],
+    ['kinds', { ...kind, target: { url: 'https://a.example', headers: { 'x-a': '→' } } }, 'HTTP can carry'],
+    ['kinds', { ...kind, target: { url: 'https://a.example', headers: { 'Content-Length': '5' } } }, 'HTTP can carry'],
     [
       'kinds',
       { ...kind, target: { url: 'https://a.example', headers: { 'x-a': { secret: 'A-B' } } } },
