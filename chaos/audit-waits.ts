@@ -58,14 +58,18 @@ function findLostEvents({ sent, kept, waited, outcomes }: Evidence, applied: rea
   const used = new Set(applied.map(({ nonce }) => nonce))
   const still = new Set(kept.flatMap(({ nonce, still }) => (still ? [nonce] : [])))
   const ended = new Set(outcomes.flatMap(({ job, state }) => (isEnd(state) ? [job] : [])))
-  const lost = sent.filter(({ answer, action, ok, nonce, job }) => {
+  const cancelled = new Set(outcomes.flatMap(({ job, state }) => (state === 'x' ? [job] : [])))
+  const lost = sent.filter(({ answer, state, action, ok, nonce, job }) => {
     if (answer === 'already_ended' || answer === 'not_found') return !ended.has(job)
+    // A newer job had taken its unique key, so it could not go on.
+    if (answer === 'applied' && state === 'cancelled') return !cancelled.has(job)
     // A retry leaves no trace of its own.
     if (action === 'retry' || !ok || used.has(nonce)) return false
     return answer === 'applied' || (answer === 'kept' && !still.has(nonce) && !ended.has(job))
   })
+  const historyOf = (id: string) => JSON.stringify(outcomes.filter(({ job }) => job === id))
   return [
-    ...lost.map(one => `answered, and not so: ${JSON.stringify(one)}`),
+    ...lost.map(one => `answered, and not so: ${JSON.stringify(one)}, job: ${historyOf(one.job)}`),
     ...waited.filter(({ missed }) => missed).map(one => `waits though its event is there: ${JSON.stringify(one)}`),
     ...kept.filter(({ missed }) => missed).map(one => `is kept though its job waits for it: ${JSON.stringify(one)}`),
   ]

@@ -18,7 +18,11 @@ export interface Sent {
   readonly via: 'sql' | 'url'
   /** applied, kept, ignored; withdrawn (rolled back); an error's code; undefined: nobody knows. */
   answer?: string
+  /** The job's from then on, where it was applied. */
+  state?: string
 }
+
+type Answer = Pick<Sent, 'answer' | 'state'>
 
 type Task = Sending & { readonly job: string; readonly name: string; readonly id: number; dueAt: number }
 
@@ -93,9 +97,8 @@ export function startSender(url: string, cast: Cast, seed: number, random: Rando
       const sent: Sent = { nonce: `e${id}.${nth}`, job, name, action, ok, via }
       tried.push(sent)
       const way = via === 'sql' ? bySql(url, sent, !finishing && random.chance(0.1)) : byUrl(cast, sent, random)
-      const answer = await way.catch(codeOf)
-      if (answer !== undefined) sent.answer = answer
-      if (answer !== undefined && answer !== 'withdrawn') return
+      Object.assign(sent, await way.catch(codeOf))
+      if (sent.answer !== undefined && sent.answer !== 'withdrawn') return
       await pause(random.int(20, 300), stopped.signal)
     }
   }
@@ -118,21 +121,23 @@ export function startSender(url: string, cast: Cast, seed: number, random: Rando
 
 const payloadOf = ({ nonce, ok }: Sent) => ({ nonce, ok, error: nonce })
 
-/** What was said for good; undefined: try again. */
-function codeOf(error: unknown): string | undefined {
-  const { code } = error as { code?: string }
-  return FINAL.find(final => final === code)
+/** What was said for good; nothing: try again. */
+function codeOf(error: unknown): Answer {
+  const code = FINAL.find(final => final === (error as { code?: string }).code)
+  return code === undefined ? {} : { answer: code }
 }
 
-const bySql = (url: string, sent: Sent, withdraws: boolean): Promise<string | undefined> =>
+const bySql = (url: string, sent: Sent, withdraws: boolean): Promise<Answer> =>
   withSession(url, async session => {
     await session.query('begin')
-    const { state } = await sendEvent(session, sent.job, sent.name, { payload: payloadOf(sent), action: sent.action })
+    const options = { payload: payloadOf(sent), action: sent.action }
+    const answer = await sendEvent(session, sent.job, sent.name, options)
     await session.query(withdraws ? 'rollback' : 'commit')
-    return withdraws ? 'withdrawn' : state
+    if (withdraws) return { answer: 'withdrawn' }
+    return { answer: answer.state, ...(answer.state === 'applied' && { state: answer.jobState }) }
   })
 
-async function byUrl({ ingressUrls, keyrings }: Cast, sent: Sent, random: Random): Promise<string | undefined> {
+async function byUrl({ ingressUrls, keyrings }: Cast, sent: Sent, random: Random): Promise<Answer> {
   const { job, name, action } = sent
   const token = eventToken(eventKey(random.pick(keyrings.signing()), job), job, name, action)
   const path = action === 'event' ? token : `${token}/${action}`
@@ -142,6 +147,7 @@ async function byUrl({ ingressUrls, keyrings }: Cast, sent: Sent, random: Random
     body: JSON.stringify(payloadOf(sent)),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   })
-  const body = (await response.json()) as { state?: string; code?: string }
-  return response.status === 200 ? body.state : codeOf(body)
+  const body = (await response.json()) as { state?: string; job_state?: string; code?: string }
+  if (response.status !== 200 || body.state === undefined) return codeOf(body)
+  return { answer: body.state, ...(body.job_state && { state: body.job_state }) }
 }
