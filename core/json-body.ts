@@ -1,15 +1,21 @@
 // From a request's raw body to JSON that Postgres can hold.
 
 import { MillraceError } from './errors.ts'
+import { exactJson } from './exact-json.ts'
 import { jsonText } from './json-text.ts'
 import { MAX_DEPTH, nestsDeeper } from './nesting.ts'
 
 /** `malformed`: it is no JSON at all. */
 export type Refusal = (why: string, malformed: boolean) => Error
 
-/** Throws what `refuse` makes of a body that is not JSON, nests too deeply, or that jsonb refuses. */
-export function jsonOf(bytes: Uint8Array, refuse: Refusal): unknown {
-  const text = decode(bytes, refuse)
+/**
+ * Throws what `refuse` makes of a body that is not JSON, nests too deeply, or that jsonb refuses. Whole numbers are as exact as
+ * in {@link exactJson}.
+ */
+export const jsonOf = (bytes: Uint8Array, refuse: Refusal): unknown => jsonIn(decode(bytes, refuse), refuse)
+
+/** The same for a body that has been decoded. */
+export function jsonIn(text: string, refuse: Refusal): unknown {
   if (nestsDeeper(text, MAX_DEPTH)) throw refuse(`The body nests deeper than ${MAX_DEPTH} levels`, false)
   const value = parse(text, refuse)
   // JSON can say what jsonb cannot hold (NUL, half a surrogate pair) or a number cannot (1e400), but only like so.
@@ -27,7 +33,7 @@ function decode(bytes: Uint8Array, refuse: Refusal): string {
 
 function parse(text: string, refuse: Refusal): unknown {
   try {
-    return JSON.parse(text)
+    return exactJson(text)
   } catch {
     throw refuse('The body is not JSON', true)
   }

@@ -16,6 +16,7 @@ import type {
   Waited,
   WaitItem,
 } from './engine.ts'
+import { exactJson } from './exact-json.ts'
 import type { Json } from './json.ts'
 import { arrayLiteral, quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
 import type { SecretReference, TargetAuth } from './target-auth.ts'
@@ -160,7 +161,7 @@ function closedBy(items: readonly CloseItem[], exceptions: readonly Exception[])
     closed[Number(nth) - 1] = {
       state: STATE[state ?? ''] ?? 'unknown',
       fresh,
-      ...(result === null ? {} : { result: JSON.parse(result) as Json }),
+      ...(result === null ? {} : { result: exactJson(result) as Json }),
       // Of what this call has completed, nothing else is worth an answer.
       ...(state === 'c' && fresh && { resultTooLarge: true as const }),
     }
@@ -243,7 +244,7 @@ export class SqlEngine implements CallbackStore {
       ],
     )
     const { answer, state, events } = row as NonNullable<typeof row>
-    return { answer, state: STATE[state ?? ''], ...(events !== null && { events: JSON.parse(events) }) } as Waited
+    return { answer, state: STATE[state ?? ''], ...(events !== null && { events: exactJson(events) }) } as Waited
   }
 
   /** Sends a named event to a job: to the attempt that waits for it, or the one that will. */

@@ -2,8 +2,7 @@
 
 import { type AttemptError, type Outcome, RESULT_TOO_LARGE } from '../engine.ts'
 import type { Json } from '../json.ts'
-import { jsonOf } from '../json-body.ts'
-import { MAX_DEPTH, nestsDeeper } from '../nesting.ts'
+import { jsonIn, jsonOf } from '../json-body.ts'
 import { rateLimitResetMs } from '../rate-limit.ts'
 import { retryAfterMs } from '../retry-after.ts'
 import { type WaitRequest, waitRequest } from '../waits/register.ts'
@@ -166,9 +165,8 @@ const storable = (text: string): string => text.slice(0, MESSAGE_LENGTH).toWellF
 function resultOf(answer: Answer): { result?: Json; error?: AttemptError } {
   if (answer.body === '' || !/\bjson\b/.test(answer.header('content-type') ?? '')) return {}
   if (answer.truncated) return { error: RESULT_TOO_LARGE }
-  if (nestsDeeper(answer.body, MAX_DEPTH)) return {}
   try {
-    return { result: JSON.parse(answer.body) as Json }
+    return { result: jsonIn(answer.body, why => new Error(why)) as Json }
   } catch {
     return {}
   }

@@ -2,7 +2,7 @@
 
 import type { EventVerdict } from '../engine.ts'
 import { MillraceError } from '../errors.ts'
-
+import { rounded } from '../exact-json.ts'
 import type { Json } from '../json.ts'
 import { jsonText } from '../json-text.ts'
 import type { WaitRules } from '../wire.ts'
@@ -41,12 +41,12 @@ export function rulesIn(body: Body): WaitRules | undefined {
  */
 export function verdictOf(rules: WaitRules, payload: Json | undefined): EventVerdict | undefined {
   const { filter, on_fail, on_complete, default_action = 'resume' } = rules
-  const given = payload ?? null
+  const given = rounded(payload ?? null) as Json
   if (filter !== undefined && !holds(filter, given)) return undefined
   if (on_fail !== undefined && holds(on_fail, given)) return { action: 'fail', payload: failure(given, on_fail) }
   const action = on_complete !== undefined && holds(on_complete, given) ? 'complete' : default_action
   if (action === 'ignore') return undefined
-  return { action, payload: rules.transform === undefined ? payload : transformed(rules.transform, given) }
+  return { action, payload: rules.transform === undefined ? payload : transformed(rules.transform, given, payload) }
 }
 
 function holds(text: string, payload: Json): boolean {
@@ -57,9 +57,9 @@ function holds(text: string, payload: Json): boolean {
   }
 }
 
-function transformed(text: string, payload: Json): Json {
+function transformed(text: string, given: Json, payload: Json | undefined): Json | undefined {
   try {
-    const value = plain(expression(text, 'anything', '').evaluate(payload))
+    const value = plain(expression(text, 'anything', '').evaluate(given))
     return JSON.parse(jsonText(value, 'invalid_request', 'The transformed payload')) as Json
   } catch {
     return payload

@@ -137,6 +137,18 @@ describe('the result of a 200', () => {
   })
 })
 
+describe('numbers in a result', () => {
+  test('that no double can tell are kept exactly if they are whole', () => {
+    const verdict = verdictOn(answer(200, json, '{"id":12345678901234567890}'), sync, now)
+    expect(JSON.stringify(verdict)).toContain('{"id":12345678901234567890}')
+  })
+
+  test('that are beyond all doubles complete the job without a result, not with another one', () => {
+    const verdict = verdictOn(answer(200, json, '{"n":1e400}'), sync, now)
+    expect(verdict).toEqual({ do: 'close', outcome: { kind: 'completed' } })
+  })
+})
+
 describe('Retry-After', () => {
   const waitOf = (given: Answer): number | undefined => {
     const verdict = verdictOn(given, sync, now)

@@ -244,3 +244,29 @@ describe('events by token', () => {
     expect((await post(`${url}/api/events/${tokenOf(ref.id, 'a')}`)).status).toBe(401)
   })
 })
+
+describe('whole numbers that no double can tell', () => {
+  const id = '12345678901234567890'
+  const raw = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(id)
+  const stored = async ({ id }: AttemptRef, path: string) =>
+    (await database.sql`select millrace.job(${id}) #>> ${path}::text::text[] as text`)[0]?.text
+
+  test.each([
+    ['', {}],
+    [' that rules let through', { filter: 'payload.order > 1' }],
+  ])('are kept exactly in an event%s, now or from before', async (_, rules) => {
+    const { ref, send, url, call } = await waiting(rules)
+    await send({ order: raw })
+    expect(await stored(ref, '{progress,events,payment,payload,order}')).toBe(id)
+    const early = await attempt(database.sql)
+    await post(`${url}${pathOf(early.id, 'payment')}`, { order: raw })
+    await call(early, 'wait', { body: { name: 'payment', ...rules } })
+    expect(await stored(early, '{progress,events,payment,payload,order}')).toBe(id)
+  })
+
+  test('are kept exactly in a result', async () => {
+    const [{ call }, ref] = [await start(), await attempt(database.sql)]
+    await call(ref, 'complete', { body: { payload: { order: raw } } })
+    expect(await stored(ref, '{result,order}')).toBe(id)
+  })
+})
