@@ -37,7 +37,7 @@ describe('200 in sync mode completes the job', () => {
     ['a result with NUL, which jsonb cannot hold, is left out', json('{"text":"a\\u0000b"}'), null],
     ['half a surrogate pair, too', json('{"text":"\\ud83d"}'), null],
     ['a result that nests without end, too', json('['.repeat(50_000) + ']'.repeat(50_000)), null],
-    ['numbers beyond those of JavaScript are no error', json('[1e400]'), [null]],
+    ['numbers beyond all doubles, too', json('[1e400]'), null],
   ])('%s', async (_, answer, result) => {
     const { job, closed } = await afterOne(answer)
     expect(closed).toMatchObject({ state: 'completed', fresh: true })
