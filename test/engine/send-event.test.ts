@@ -30,6 +30,15 @@ const kept = async () => (await rows()).kept
 const told = async () => progressOf(only(await claimAgain(database))).events.payment.payload
 
 describe('an event', () => {
+  it('cancels a job whose unique key a newer one has taken meanwhile, and says so', async () => {
+    const keyed = { unique_key: 'k', on_conflict: 'replace' }
+    const job = await waiting({}, keyed)
+    await enqueue(database.sql, 1, keyed)
+    expect(await send(job.id, { payload: 1 })).toMatchObject({ answer: 'applied', state: 'cancelled', attempt: 1 })
+    expect(await view(database, job.id)).toMatchObject({ state: 'cancelled' })
+    expect(await rows()).toEqual({ waits: 0, states: 0, kept: 0 })
+  })
+
   it('resumes the job: with its payload and the checkpoint, at no cost', async () => {
     const job = await waiting({ progress: { percent: 40, metadata: { page: 4 } } }, { max_attempts: 1 })
     expect(await send(job.id, { payload: { euro: 7, note: null } })).toMatchObject({
