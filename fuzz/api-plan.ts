@@ -40,6 +40,11 @@ function ofOneType(type: string, schema: JsonSchema, depth: number): fc.Arbitrar
   }
 }
 
+const name = fc.oneof(
+  fc.constantFrom('default', 'work', 'own', 'others', 'acme', 'other', 'fuzz', 'paid'),
+  fc.stringMatching(/^[a-z]{1,8}$/),
+)
+
 function textLike({ enum: values, format, pattern }: JsonSchema): fc.Arbitrary<string> {
   if (values) return fc.constantFrom(...values)
   if (format)
@@ -50,7 +55,8 @@ function textLike({ enum: values, format, pattern }: JsonSchema): fc.Arbitrary<s
       '2026-13-01',
       '-1',
     )
-  return pattern ? fc.oneof(fc.nat({ max: 300 }).map(String), text) : text
+  const plain = pattern ? fc.nat({ max: 300 }).map(String) : name
+  return fc.oneof({ weight: 12, arbitrary: plain }, { weight: 1, arbitrary: text })
 }
 
 function objectLike({ properties = {}, required = [] }: JsonSchema, depth: number): fc.Arbitrary<unknown> {
@@ -109,10 +115,10 @@ const requestsOf = (
     fc
       .record({
         ...{ nth: fc.nat(), segments: fc.array(segment, { minLength: 2, maxLength: 2 }), query: queryOf(route) },
-        method: fc.oneof({ weight: 12, arbitrary: fc.constant(route.method as string) }, fc.constantFrom(...METHODS)),
+        method: fc.oneof({ weight: 30, arbitrary: fc.constant(route.method as string) }, fc.constantFrom(...METHODS)),
         body: fc.oneof({ weight: 8, arbitrary: like(route.body ?? { type: 'object' }).map(asJson) }, junk),
-        type: fc.oneof({ weight: 10, arbitrary: fc.constant('application/json') }, text.map(encoded)),
-        ...{ extra: headers, wire: wires(isStranger) },
+        type: fc.oneof({ weight: 30, arbitrary: fc.constant('application/json') }, text.map(encoded)),
+        ...{ extra: fc.oneof({ weight: 5, arbitrary: fc.constant([]) }, headers), wire: wires(isStranger) },
       })
       .map(
         ({ nth, segments, query, method, body, type, extra, wire }): Plan =>
@@ -159,7 +165,7 @@ export const keyless: fc.Arbitrary<Plan> = requestsOf(
 )
 
 /** Nor of these: the key's scope is to read. */
-export const readers: fc.Arbitrary<Plan> = requestsOf(forScope('read'), () => bearer(KEYS.read))
+export const readers: fc.Arbitrary<Plan> = requestsOf(apiRoutes, () => bearer(KEYS.read))
 
 /** Nor may these change anything of another tenant's. */
 export const tenants: fc.Arbitrary<Plan> = requestsOf(

@@ -88,7 +88,7 @@ export const junk: fc.Arbitrary<Uint8Array<ArrayBuffer> | undefined> = fc.oneof(
 )
 
 /** Properties of which each is there or not, right or anything. */
-export const roughly = (properties: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<Record<string, unknown>> =>
+const roughly = (properties: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<Record<string, unknown>> =>
   fc.record(
     Object.fromEntries(
       Object.entries(properties).map(([name, right]) => [
@@ -132,7 +132,7 @@ export const meant: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
 }
 
 /** What may stand in a header; where it may not, the request goes as bytes. */
-export const headerValue: fc.Arbitrary<string> = fc.oneof(
+const headerValue: fc.Arbitrary<string> = fc.oneof(
   fc.string({ maxLength: 40 }).map(text => text.replaceAll(/[\r\n]/g, '')),
   fc.constantFrom('', 'é', '\x01', '\t', 'a, b', 'x'.repeat(9_000), 'gzip', 'chunked', '-1', '1e9', '0'),
 )

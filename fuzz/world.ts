@@ -21,8 +21,8 @@ const keyOf = (letter: string): string => `mk_${letter.repeat(43)}`
 export const KEYS = { all: keyOf('a'), enqueue: keyOf('e'), read: keyOf('r'), operate: keyOf('o') } as const
 const apiKeys = `${KEYS.all};${KEYS.enqueue}:enqueue;${KEYS.read}:read;${KEYS.operate}:operate`
 
-export const MAX_BODY_BYTES = 64 * 1024
-export const TENANT = 'acme'
+const MAX_BODY_BYTES = 64 * 1024
+const TENANT = 'acme'
 const STATES = 8
 
 export interface World {

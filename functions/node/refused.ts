@@ -19,7 +19,7 @@ export const FAILED = {
   ...{ status: 503, code: 'unavailable', message: 'This cannot be answered now, try again' },
   headers: { 'retry-after': '1' },
 }
-export const NO_TUNNEL = {
+const NO_TUNNEL = {
   ...{ status: 405, code: 'method_not_allowed', message: 'This is no proxy' },
   headers: { allow: 'GET, POST' },
 }
