@@ -1,7 +1,8 @@
 // What a declaration of a kind or a subscription must satisfy, checked where it is written, before any deploy.
 
 import { MillraceError } from './errors.ts'
-import type { HttpTarget, KindOptions, RetryPolicy } from './kind-options.ts'
+import type { HttpTarget, KindOptions, LambdaTarget, RetryPolicy, Target } from './kind-options.ts'
+import { lambdaNameOf } from './lambda-target.ts'
 import { bindingOf } from './target-url.ts'
 
 /** @throws {MillraceError} `invalid_declaration` */
@@ -34,8 +35,10 @@ export function refuse(where: string, problem: string): never {
   throw new MillraceError('invalid_declaration', `${where}: ${problem}`)
 }
 
-function checkTarget(where: string, target: HttpTarget): void {
-  if (target.url.startsWith('binding:')) checkBinding(where, target)
+function checkTarget(where: string, target: Target): void {
+  if ((target.url === undefined) === (target.lambda === undefined)) refuse(where, 'it has either a url or a lambda')
+  if (target.lambda !== undefined) checkLambda(where, target)
+  else if (target.url.startsWith('binding:')) checkBinding(where, target)
   else checkUrl(where, target.url)
   if (!['sync', 'callback', undefined].includes(target.mode)) refuse(where, 'mode is "sync" or "callback"')
   checkSeconds(where, 'requestTimeoutSeconds', target.requestTimeoutSeconds)
@@ -45,6 +48,12 @@ function checkTarget(where: string, target: HttpTarget): void {
   if (target.statuses) checkStatuses(where, target.statuses)
   checkHeaders(where, target.headers ?? {})
   if (target.auth) checkAuth(where, target)
+}
+
+function checkLambda(where: string, { lambda, headers, auth }: LambdaTarget): void {
+  if (typeof lambda?.function !== 'string' || lambdaNameOf(lambda) === undefined)
+    refuse(where, 'lambda: function is a name or an ARN, with a region and a qualifier that it does not contradict')
+  if (headers || auth) refuse(where, 'headers and auth are for URLs: who may invoke a function is a matter of IAM')
 }
 
 /** Nobody but the dispatcher's own account can reach a Worker that way. */
@@ -76,7 +85,7 @@ function checkHeaders(where: string, headers: NonNullable<HttpTarget['headers']>
 
 const AWS_NAME = /^[a-z0-9-]{1,50}$/
 
-function checkAuth(where: string, { auth, headers = {} }: HttpTarget): void {
+function checkAuth(where: string, { auth, headers = {} }: Pick<HttpTarget, 'auth' | 'headers'>): void {
   if (Object.keys(headers).some(name => name.toLowerCase() === 'authorization'))
     refuse(where, 'auth: the header authorization is declared already')
   if (auth?.type === 'oidc') {

@@ -31,9 +31,12 @@ export {
   type HttpTarget,
   type Kind,
   type KindOptions,
+  type LambdaTarget,
   type ParsedArgsOf,
   type RetryPolicy,
+  type Target,
 } from './kind.ts'
+export type { LambdaFunction } from './lambda-target.ts'
 export {
   defineManifest,
   type Manifest,

@@ -1,6 +1,7 @@
 // What a kind's declaration may say besides its name and its arguments: retry policy, target, defaults, what follows.
 
 import type { FollowUp } from './follow-up.ts'
+import type { LambdaFunction } from './lambda-target.ts'
 import type { SecretReference, TargetAuth } from './target-auth.ts'
 
 /** How long to wait after failed attempt `n`, always capped at `capSeconds` (24 h). Seconds throughout. */
@@ -24,19 +25,23 @@ export type RetryPolicy =
   | { readonly strategy: 'list'; readonly delaysSeconds: readonly number[]; readonly jitter?: number }
 
 /** The function that does a kind's work. */
+export type Target = HttpTarget | LambdaTarget
+
+/** A function behind a URL. */
 export interface HttpTarget {
   /**
    * Absolute `http(s)` URL that takes the dispatch as a POST; or `binding://NAME/path` for a Worker that maintenance on
    * Cloudflare has a service binding to.
    */
   readonly url: string
+  readonly lambda?: undefined
   /** `sync`: the answer closes the attempt. `callback` (default): the answer accepts it, a signed callback closes it. */
   readonly mode?: 'sync' | 'callback'
   /** How long the answer may take, in seconds: 30. */
   readonly requestTimeoutSeconds?: number
   /** Callback mode: how long an accepted attempt may stay silent, in seconds: 3600. */
   readonly callbackTimeoutSeconds?: number
-  /** Requests in flight per dispatcher, shared by all kinds with the same URL origin: 64. */
+  /** Requests in flight per dispatcher, shared by all kinds with the same URL origin, or the same function of Lambda: 64. */
   readonly concurrency?: number
   /**
    * Whether functions are sent Awa's bearer header `X-Awa-Signature`, in callback mode: true, unless the deployment has switched
@@ -54,6 +59,17 @@ export interface HttpTarget {
   readonly statuses?: { readonly retry?: readonly number[]; readonly final?: readonly number[] }
 }
 
+/**
+ * A function of AWS Lambda that is invoked directly, without a URL: `RequestResponse` in sync mode, `Event` in callback mode.
+ * Maintenance needs a `lambdaInvoker` (`--lambda`).
+ */
+export interface LambdaTarget extends Omit<HttpTarget, 'url' | 'lambda' | 'headers' | 'auth'> {
+  readonly lambda: LambdaFunction
+  readonly url?: undefined
+  readonly headers?: undefined
+  readonly auth?: undefined
+}
+
 /** Everything about a kind that the database knows. */
 export interface KindOptions {
   /** `default` unless given; at most 200 characters. */
@@ -68,7 +84,7 @@ export interface KindOptions {
    */
   readonly timeLimitSeconds?: number
   readonly retry?: RetryPolicy
-  readonly target?: HttpTarget
+  readonly target?: Target
   /** Jobs that are enqueued in the transaction in which something happens to a job of this kind, whoever makes it happen. */
   readonly followUps?: readonly FollowUp[]
 }

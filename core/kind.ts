@@ -5,7 +5,7 @@ import { checkKind } from './declaration.ts'
 import { checkFollowUps } from './follow-up-declaration.ts'
 import type { KindOptions } from './kind-options.ts'
 
-export type { HttpTarget, KindOptions, RetryPolicy } from './kind-options.ts'
+export type { HttpTarget, KindOptions, LambdaTarget, RetryPolicy, Target } from './kind-options.ts'
 
 /** A declared kind: pass it to `enqueue` for typed arguments, to `serve` for a typed handler, and to `defineManifest`. */
 export interface Kind<Name extends string = string, Schema extends StandardSchemaV1 = StandardSchemaV1>

@@ -5,7 +5,7 @@ import { checkKind, refuse } from './declaration.ts'
 import { type Database, toSql } from './drivers.ts'
 import { checkFollowUps, type FollowUpRow, followUpsOf } from './follow-up-declaration.ts'
 import type { Kind } from './kind.ts'
-import type { HttpTarget, RetryPolicy } from './kind-options.ts'
+import type { RetryPolicy, Target } from './kind-options.ts'
 import { type Keyring, parseKeyring } from './protocol/keyring.ts'
 import { seal } from './protocol/sealing.ts'
 import { checkQueue, type Queue, queueRow } from './queue-declaration.ts'
@@ -138,8 +138,9 @@ function retryRow(retry: RetryPolicy): object {
   }
 }
 
-const targetRow = (target: HttpTarget): object => ({
+const targetRow = (target: Target): object => ({
   url: target.url,
+  lambda: target.lambda,
   mode: target.mode,
   request_timeout_seconds: target.requestTimeoutSeconds,
   callback_timeout_seconds: target.callbackTimeoutSeconds,

@@ -18,6 +18,7 @@ import type {
 } from './engine.ts'
 import { exactJson } from './exact-json.ts'
 import type { Json } from './json.ts'
+import type { LambdaFunction } from './lambda-target.ts'
 import { arrayLiteral, quoteIdentifier, type Sql, type SqlValue } from './sql.ts'
 import type { SecretReference, TargetAuth } from './target-auth.ts'
 import type { JobState, WaitRules } from './wire.ts'
@@ -43,7 +44,9 @@ export interface KindRow {
 
 /** A kind's target as the manifest declares it. */
 export interface TargetRow {
-  readonly url: string
+  /** It or `lambda`. */
+  readonly url?: string
+  readonly lambda?: LambdaFunction
   readonly mode?: 'sync' | 'callback'
   readonly request_timeout_seconds?: number
   readonly callback_timeout_seconds?: number

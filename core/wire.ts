@@ -24,6 +24,9 @@ export const HEADER = {
   eventKey: 'millrace-event-key',
 } as const
 
+/** What stands for the method in the signature of a dispatch that is an invocation of Lambda; for the path, the function's name. */
+export const INVOKE = 'INVOKE'
+
 /** Where callbacks go, below the ingress's base URL, unless configured otherwise. */
 export const CALLBACK_PREFIX = '/api/callbacks'
 

@@ -18,16 +18,20 @@ import type { OnEvent } from './events.ts'
 import { Gate } from './gate.ts'
 import { Hands } from './hands.ts'
 import type { Idle } from './idle.ts'
+import { invoke } from './invoke.ts'
+import type { LambdaInvoker } from './lambda-invoker.ts'
 import { requestFor, type Sender } from './request.ts'
 import { type Route, Routes } from './route.ts'
 import { type Transport, TransportError } from './transport.ts'
-import { NO_CALLBACK_URL, noTarget, RELEASE, throttledBefore, unbuilt } from './unsent.ts'
+import { NO_CALLBACK_URL, NO_LAMBDA_INVOKER, noTarget, RELEASE, throttledBefore, unbuilt } from './unsent.ts'
 import { type Verdict, verdictOn, verdictOnFailure } from './verdict.ts'
 
 export interface DispatcherOptions {
   readonly engine: SqlEngine
   readonly transport: Transport
   readonly sender: Sender
+  /** Jobs of functions of AWS Lambda wait until there is one. */
+  readonly lambdaInvoker?: LambdaInvoker | undefined
   /** What targets may ask for. */
   readonly credentials?: Credentials | undefined
   readonly idle: Idle
@@ -222,6 +226,7 @@ export class Dispatcher {
   #unsendable(job: ClaimedJob, route: Route | undefined): Verdict | undefined {
     if (this.#stopping) return RELEASE
     if (route === undefined) return noTarget(job)
+    if (route.lambda !== undefined && this.#options.lambdaInvoker === undefined) return NO_LAMBDA_INVOKER
     if (route.mode === 'callback' && this.#options.sender.callbackBase === undefined) return NO_CALLBACK_URL
     const pause = this.#gateOf(route).pausedFor(Date.now())
     return pause > LONGEST_PAUSE_IN_HAND_MS ? throttledBefore(route, pause) : undefined
@@ -241,13 +246,14 @@ export class Dispatcher {
   }
 
   async #send(job: ClaimedJob, route: Route): Promise<Verdict> {
-    const { transport, sender, credentials = {}, onEvent } = this.#options
+    const { transport, lambdaInvoker, sender, credentials = {}, onEvent } = this.#options
     const { kind, id, attempt } = job
     try {
       const build = () => requestFor(job, route, sender, Date.now(), this.#abort.signal)
       const { authorization } = route
       const request = authorization === undefined ? build() : await authorized(build, authorization, credentials)
       onEvent({ type: 'dispatched', job: id, kind, attempt })
+      if (route.lambda !== undefined && lambdaInvoker !== undefined) return await invoke(lambdaInvoker, request, route)
       return verdictOn(await transport.post(request), route, Date.now())
     } catch (error) {
       if (error instanceof TransportError) return verdictOnFailure(error, route)

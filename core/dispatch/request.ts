@@ -6,6 +6,7 @@ import { callbackUrl, eventsUrl } from '../protocol/callback-url.ts'
 import { callbackIdOf, dispatchHeaders } from '../protocol/dispatch-headers.ts'
 import type { Keyring } from '../protocol/keyring.ts'
 import type { ClaimedJob } from '../sql-engine.ts'
+import { INVOKE } from '../wire.ts'
 import type { Route } from './route.ts'
 import type { DispatchRequest } from './transport.ts'
 
@@ -53,7 +54,7 @@ function dispatch(job: ClaimedJob, route: Route, sender: Sender, now: number) {
   const callbackId = route.mode === 'callback' ? callbackIdOf(sender.keyring, job) : undefined
   const body = utf8(dispatchBody(job, deadline, callbackPart(callbackId, sender) + eventsPart(sender)))
   const headers = dispatchHeaders({
-    method: 'POST',
+    method: route.lambda === undefined ? 'POST' : INVOKE,
     path: route.path,
     body,
     keyring: sender.keyring,

@@ -1,5 +1,6 @@
 // Where a job goes: its kind's target or, for a webhook delivery, its endpoint, parsed once and kept.
 
+import { type LambdaFunction, lambdaNameOf } from '../lambda-target.ts'
 import type { ClaimedJob, KindRow, SqlEngine, TargetRow } from '../sql-engine.ts'
 import type { SecretReference } from '../target-auth.ts'
 import { targetUrlOf } from '../target-url.ts'
@@ -9,8 +10,12 @@ import type { Endpoint } from './endpoints.ts'
 import { type DispatchRules, isFinalForFunctions, WEBHOOK_RULES } from './verdict.ts'
 
 export interface Route extends DispatchRules {
+  /** Of the URL; of a function of Lambda, what its invocations are limited by together. */
   readonly origin: string
+  /** Path and query; of a function of Lambda, its name. */
   readonly path: string
+  /** To be invoked instead of being sent a request. */
+  readonly lambda?: LambdaFunction | undefined
   readonly requestTimeoutSeconds: number
   readonly concurrency: number
   /** Whether Awa's bearer header is sent, where the deployment sends it: true. */
@@ -108,14 +113,13 @@ export class Routes {
     limits: ReadonlyMap<string, number>,
     timeLimit: number | null = null,
   ): Route | undefined {
-    const { url, mode, request_timeout_seconds, callback_timeout_seconds, headers } = { ...DEFAULTS, ...target }
-    const parsed = targetUrlOf(url)
-    if (parsed === undefined) return undefined
-    const { origin, path } = parsed
+    const { mode, request_timeout_seconds, callback_timeout_seconds, headers } = { ...DEFAULTS, ...target }
+    const place = placeOf(target)
+    if (place === undefined) return undefined
+    const { origin } = place
     const limit = timeLimit ?? Number.POSITIVE_INFINITY
     return {
-      origin,
-      path,
+      ...place,
       mode,
       requestTimeoutSeconds: Math.min(request_timeout_seconds, limit),
       callbackTimeoutSeconds: Math.min(callback_timeout_seconds, limit),
@@ -130,6 +134,15 @@ export class Routes {
       putsBack: true,
     }
   }
+}
+
+/** Undefined for what is no place. */
+function placeOf({ url, lambda }: TargetRow): Pick<Route, 'origin' | 'path' | 'lambda'> | undefined {
+  if (!lambda) return targetUrlOf(url ?? '')
+  const named = lambdaNameOf(lambda)
+  if (named === undefined) return undefined
+  const { name: path, gate: origin, region } = named
+  return { origin, path, lambda: { ...lambda, ...(region !== undefined && { region }) } }
 }
 
 const entry = (name: string, route: Route | undefined | null): [string, Route][] => (route ? [[name, route]] : [])
@@ -160,7 +173,7 @@ function statusesOf({ statuses }: TargetRow): Map<number, 'retry' | 'final'> {
 function limitsOf(kinds: readonly KindRow[]): Map<string, number> {
   const limits = new Map<string, number>()
   for (const { target } of kinds) {
-    const origin = targetUrlOf(target?.url ?? '')?.origin
+    const origin = target ? placeOf(target)?.origin : undefined
     if (origin === undefined || target?.concurrency === undefined) continue
     limits.set(origin, Math.min(limits.get(origin) ?? Number.POSITIVE_INFINITY, target.concurrency))
   }

@@ -1,4 +1,4 @@
-// Verdicts on jobs of which nothing was sent, and why.
+// Verdicts on jobs that no function has seen, and why.
 
 import type { Outcome } from '../engine.ts'
 import type { ClaimedJob } from '../sql-engine.ts'
@@ -11,10 +11,10 @@ const LOOK_UP_AGAIN_MS = 5_000
 
 const close = (outcome: Outcome): Verdict => ({ do: 'close', outcome })
 
-const putBack = (code: string, message: string, delayMs = PUT_BACK_MS): Verdict =>
+export const putBack = (code: string, message: string, delayMs = PUT_BACK_MS): Verdict =>
   close({ kind: 'put_back', error: { code, message }, delayMs })
 
-const failed = (code: string, message: string, retryable = false): Verdict =>
+export const failed = (code: string, message: string, retryable = false): Verdict =>
   close({ kind: 'failed', retryable, error: { code, message } })
 
 export const RELEASE = close({ kind: 'released' })
@@ -23,6 +23,11 @@ export const RELEASE = close({ kind: 'released' })
 export const unbuilt = (error: unknown): Verdict => failed('dispatch_error', String(error), true)
 
 export const NO_CALLBACK_URL = putBack('no_callback_url', 'this dispatcher was given no URL of a callback ingress')
+
+export const NO_LAMBDA_INVOKER = putBack(
+  'no_lambda_invoker',
+  'this dispatcher was not told to invoke functions of Lambda',
+)
 
 export const noTarget = ({ kind }: ClaimedJob): Verdict =>
   putBack('no_target', `kind ${kind} is not declared with a target (yet)`)

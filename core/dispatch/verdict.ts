@@ -104,17 +104,16 @@ function verdictOnRefusal(answer: Answer, rules: DispatchRules, now: number): Ve
     retryAfterMs(answer.header('retry-after') ?? null, now) ?? rateLimitResetMs(name => answer.header(name), now)
   const delayMs = asked === undefined ? undefined : within(asked)
   const means = meaningOf(answer, rules, delayMs !== undefined)
-  if (means === 'throttled') {
-    const wait = delayMs ?? THROTTLE_MS * (1 + Math.random())
-    return {
-      do: 'close',
-      outcome: { kind: 'put_back', error: errorOf(answer, rules), delayMs: wait },
-      throttleMs: wait,
-    }
-  }
+  if (means === 'throttled') return verdictOnThrottle(errorOf(answer, rules), delayMs)
   const outcome: Outcome = { kind: 'failed', error: errorOf(answer, rules), retryable: means === 'retry', delayMs }
   const isOverloaded = rules.slowsDown && (answer.status === 502 || answer.status === 504)
   return { do: 'close', outcome, ...(isOverloaded && { throttleMs: delayMs ?? THROTTLE_MS * (1 + Math.random()) }) }
+}
+
+/** The target has too much to do: later, and slower. */
+export function verdictOnThrottle(error: AttemptError, askedMs: number | undefined): Verdict {
+  const wait = askedMs === undefined ? THROTTLE_MS * (1 + Math.random()) : within(askedMs)
+  return { do: 'close', outcome: { kind: 'put_back', error, delayMs: wait }, throttleMs: wait }
 }
 
 /** The function's own word goes before what the kind declares, and that before what the status stands for. */
@@ -159,7 +158,8 @@ const errorOf = ({ status, body }: Answer, { slowsDown }: DispatchRules) => ({
 })
 
 /** Cut off, and without what jsonb cannot hold: NUL, and half of a character at the cut. */
-const storable = (text: string): string => text.slice(0, MESSAGE_LENGTH).toWellFormed().replaceAll('\0', '\ufffd')
+export const storable = (text: string): string =>
+  text.slice(0, MESSAGE_LENGTH).toWellFormed().replaceAll('\0', '\ufffd')
 
 /** A JSON answer is the job's result; anything else is not kept. */
 function resultOf(answer: Answer): { result?: Json; error?: AttemptError } {

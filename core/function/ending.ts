@@ -5,6 +5,7 @@ import { type CallbackAction, type CompleteBody, type FailBody, HEADER, type Wai
 import { NonRetryableError, RetryLaterError, SnoozeError, WaitSignal } from './errors.ts'
 import type { Handler } from './handler.ts'
 import type { Job } from './job.ts'
+import type { Refused } from './refused.ts'
 
 export type Ending =
   /** `result` is JSON text; undefined when the handler returned nothing, or what is too large to be sent. */
@@ -77,6 +78,19 @@ export function answerOf(ending: Ending): Response {
 }
 
 const whole = (seconds: number): string => String(Math.ceil(seconds))
+
+/** What a refusal says, for who cannot hear its answer. */
+export function refusedEnding(refused: Refused): Ending {
+  const { status, headers } = refused.response()
+  const after = headers.get('retry-after')
+  return {
+    kind: 'failed',
+    error: refused.message,
+    code: refused.code,
+    retryable: status >= 500 || status === 429 || headers.get(HEADER.noRetry) === 'false',
+    retryAfterSeconds: after === null ? undefined : Number(after),
+  }
+}
 
 /** Which callback says it, with its body. `retryable` is always explicit, because Awa takes its absence for final. */
 export function callbackOf(ending: Ending): { action: CallbackAction; body: string } {

@@ -4,7 +4,7 @@ import { comesFromLoopback } from '../loopback.ts'
 import { verifyDispatch } from '../protocol/dispatch-signature.ts'
 import type { Keyring } from '../protocol/keyring.ts'
 import { readBody } from '../read-body.ts'
-import { type DispatchBody, HEADER } from '../wire.ts'
+import { type DispatchBody, HEADER, INVOKE } from '../wire.ts'
 import { attemptKeyFrom, type CallbackAddress } from './deliver.ts'
 import { consumed, refuseBody } from './raw-body.ts'
 import { Refused } from './refused.ts'
@@ -17,7 +17,7 @@ export type HeaderSource = Headers | { readonly [name: string]: string | readonl
 /** A request's parts, from whatever server. */
 export interface Message {
   readonly method: string
-  /** Path and query exactly as they stand in the request line. */
+  /** Path and query exactly as they stand in the request line. Of an invocation of Lambda (`INVOKE`): the function's name. */
   readonly path: string
   /** By names in lower case, where it is a plain object. */
   readonly headers: HeaderSource
@@ -43,19 +43,22 @@ export interface ReceiveOptions {
   readonly now: number
   /** The platform's environment. */
   readonly env?: unknown
+  /** Lambda brought it, by whoever may invoke the function. */
+  readonly isInvocation?: boolean | undefined
 }
 
 /** @throws {Refused} */
 export async function receive(request: Request, options: ReceiveOptions): Promise<Dispatch> {
   const { method, headers } = request
-  refuseMethod(method)
+  refuseMethod(method, options.isInvocation)
   if (request.bodyUsed) throw consumed('Hand the receiver a request whose body is unread')
   const body = await readBody(request, options.maxBodyBytes).catch(refuseBody)
   if (options.dispatchKeys === undefined && !comesFromLoopback(request, options.env)) {
     throw new Refused('invalid_signature', 'Unsigned dispatches are taken from loopback only')
   }
   const { pathname, search } = new URL(request.url)
-  const path = `${options.pathPrefix}${pathname}${search}`
+  // No proxy stands before an invocation.
+  const path = method === INVOKE ? pathname.slice(1) : `${options.pathPrefix}${pathname}${search}`
   return dispatchIn({ method, path, headers, body }, options.dispatchKeys, options.now)
 }
 
@@ -73,8 +76,10 @@ export function dispatchIn(message: Message, keys: Keyring | undefined, now: num
   return { body: value, address, eventKey: headerIn(message.headers, HEADER.eventKey) ?? undefined }
 }
 
-export function refuseMethod(method: string): void {
-  if (method !== 'POST') throw new Refused('method_not_allowed', 'Only POST is taken')
+/** `INVOKE` is for what Lambda itself has brought: nobody is to send it over HTTP, where an event could be replayed. */
+export function refuseMethod(method: string, isInvocation = false): void {
+  if (method !== 'POST' && !(method === INVOKE && isInvocation))
+    throw new Refused('method_not_allowed', 'Only POST is taken')
 }
 
 /** Signatures are over the bytes as they were sent, and nobody sends them compressed. */
@@ -92,8 +97,15 @@ export function headerIn(headers: HeaderSource, name: string): string | null {
 
 function verify(message: Message, keys: Keyring, now: number): void {
   const verdict = verifyDispatch(keys, message, headerIn(message.headers, HEADER.signature), now)
-  if (verdict === 'valid') return
+  if (verdict === 'valid' || (verdict === 'stale_timestamp' && waited(message, now))) return
   throw new Refused(verdict, verdict === 'stale_timestamp' ? 'The signature is too old' : 'Not signed by a known key')
+}
+
+/** Lambda queues events for as long as the function is busy. Until the deadline, which is signed, the attempt is open. */
+function waited({ method, body }: Message, now: number): boolean {
+  if (method !== INVOKE) return false
+  const { callback_id, deadline = '' } = (jsonIn(body) ?? {}) as Partial<DispatchBody>
+  return callback_id !== undefined && Date.parse(deadline) > now
 }
 
 /** @throws {Refused} `invalid_request` when the bytes are not JSON in UTF-8 */

@@ -2,9 +2,11 @@
 
 import { parseArgs } from '../args.ts'
 import { MillraceError } from '../errors.ts'
+import { INVOKE } from '../wire.ts'
 import { answered, type Conclusion, concluded } from './attempt.ts'
 import { type CodecOptions, codecSource, handlersByKind, type KeyOptions, keySource } from './configuration.ts'
-import { answerOf, type Ending } from './ending.ts'
+import { deliver } from './deliver.ts'
+import { answerOf, callbackOf, type Ending, refusedEnding } from './ending.ts'
 import type { Handler } from './handler.ts'
 import { type Payloads, payloadsOf } from './payloads.ts'
 import { platformPort, type ReceiverPort } from './port.ts'
@@ -40,6 +42,8 @@ export type ReceiverEvent =
 /** The part of a Workers execution context that is used. */
 export interface WaitUntil {
   waitUntil(work: Promise<unknown>): void
+  /** Of `lambdaHandler`: the request stands for an invocation. */
+  readonly isInvocation?: boolean
 }
 
 export interface Receiver {
@@ -77,13 +81,28 @@ export function serve(options: ServeOptions): Receiver {
       pathPrefix,
       now: port.now(),
       env,
+      isInvocation: ctx?.isInvocation,
     })
+    return await admit(dispatch, env, ctx).catch(error => {
+      if (error instanceof Refused && request.method === INVOKE) tell(error, dispatch, ctx)
+      throw error
+    })
+  }
+
+  const admit = async (dispatch: Dispatch, env: unknown, ctx: WaitUntil | undefined): Promise<Response> => {
     // A repetition of what is running here (a retried request, a replay) starts nothing.
     if (running.has(dispatch.address?.callbackId)) return accepted()
     const handler = handlers.get(dispatch.body.kind)
     if (handler === undefined) throw new Refused('unknown_kind', `No handler for the kind ${dispatch.body.kind}`)
     if (running.size >= concurrency) throw new Refused('busy', 'Too many jobs at once')
     return start(handler, dispatch, payloadsOf(codecIn(env), dispatch.body.kind), ctx)
+  }
+
+  /** Nobody hears the answer to an event of Lambda. */
+  const tell = (refused: Refused, { address }: Dispatch, ctx: WaitUntil | undefined): void => {
+    if (address === undefined) return
+    const { action, body } = callbackOf(refusedEnding(refused))
+    ctx?.waitUntil(deliver(port, address, action, body, port.now() + REFUSAL_PATIENCE_MS))
   }
 
   const start = (handler: Handler, dispatch: Dispatch, payloads: Payloads, ctx?: WaitUntil): Promise<Response> => {
@@ -128,6 +147,9 @@ export function serve(options: ServeOptions): Receiver {
     },
   }
 }
+
+/** How long the ingress is tried to be told of a refusal. */
+const REFUSAL_PATIENCE_MS = 20_000
 
 const accepted = (): Response => Response.json({ status: 'accepted' }, { status: 202 })
 const nothing = () => undefined

@@ -1,7 +1,15 @@
 // Checking a dispatch without the receiver: for functions that answer and call back in their own way.
 
 import { idempotencyKeyOf } from '../protocol/dispatch-headers.ts'
-import type { CallbackAction, CompleteBody, DispatchBody, FailBody, HeartbeatBody, WaitBody } from '../wire.ts'
+import {
+  type CallbackAction,
+  type CompleteBody,
+  type DispatchBody,
+  type FailBody,
+  type HeartbeatBody,
+  INVOKE,
+  type WaitBody,
+} from '../wire.ts'
 import { type KeyOptions, keySource } from './configuration.ts'
 import { type CallbackAddress, type Delivered, deliver } from './deliver.ts'
 import { type Events, eventsOf } from './events.ts'
@@ -78,8 +86,9 @@ export function dispatchVerifier(
   const keysIn = keySource({ dispatchKeys: options.dispatchKeys })
   const { port = platformPort, pathPrefix = '' } = options
   return (message, env) => {
-    refuseMethod(message.method)
-    const signed = { ...message, path: `${pathPrefix}${message.path}` }
+    refuseMethod(message.method, true)
+    const path = message.method === INVOKE ? message.path : `${pathPrefix}${message.path}`
+    const signed = { ...message, path }
     return verified(dispatchIn(signed, keysIn(env), port.now()), message.body, port)
   }
 }

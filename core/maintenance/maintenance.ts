@@ -99,6 +99,7 @@ export class Maintenance {
     return new Dispatcher({
       engine,
       transport: options.transport,
+      lambdaInvoker: options.lambdaInvoker,
       sender: senderOf(options),
       credentials: options,
       idle: this.#idle,

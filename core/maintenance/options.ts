@@ -12,6 +12,8 @@ import type { Listener, Sql } from '../sql.ts'
 export interface SendingOptions extends Credentials {
   readonly sql: Sql
   readonly transport: Transport
+  /** For targets that are functions of AWS Lambda: `lambdaInvoker()` of `millrace/lambda`. */
+  readonly lambdaInvoker?: DispatcherOptions['lambdaInvoker']
   /** The root keyring, or its text `kid:hex…`. */
   readonly keyring: Keyring | string
   /** Base URL of the callback ingress as functions reach it. Jobs in callback mode wait until there is one. */

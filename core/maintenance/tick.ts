@@ -184,10 +184,11 @@ class Slice {
   }
 
   #makeDispatcher(): Dispatcher {
-    const { transport, inHand, batch, ambiguitySeconds } = this.#options
+    const { transport, lambdaInvoker, inHand, batch, ambiguitySeconds } = this.#options
     return new Dispatcher({
       engine: this.#engine,
       transport,
+      lambdaInvoker,
       sender: senderOf(this.#options),
       credentials: this.#options,
       idle: new Idle(this.#engine, this.#onEvent),

@@ -2,5 +2,6 @@
 
 export { type LambdaHttpAnswer, lambdaAnswer } from './answer.ts'
 export { type HttpEventV1, type HttpEventV2, type LambdaHttpEvent, lambdaRequest, type PathMapping } from './event.ts'
-export { type LambdaHandlerOptions, lambdaHandler } from './handler.ts'
+export { type LambdaHandler, type LambdaHandlerOptions, lambdaHandler } from './handler.ts'
+export type { LambdaInvocationAnswer, LambdaInvocationEvent } from './invocation.ts'
 export { type AwsCredentials, type S3BlobStoreOptions, s3BlobStore } from './s3-blob-store.ts'

@@ -206,11 +206,24 @@ create function millrace.target_problem(retry jsonb, target jsonb) returns text 
     when nullif(retry, 'null') -> 'strategy' not in ('"exponential"', '"linear"', '"fixed"', '"list"') or jsonb_typeof(retry) not in ('object', 'null')
       then 'retry is an object with the strategy exponential, linear, fixed or list'
     when coalesce(target, 'null') = 'null' then null
-    when not coalesce(target ->> 'url' ~* '^(https?://[^/]|binding://[a-z_]\w{0,99}(/|$))', false) then 'target is an object with an absolute http(s) url'
+    when coalesce(target -> 'lambda', 'null') <> 'null' and millrace.lambda_problem(target) is not null then millrace.lambda_problem(target)
+    when coalesce(target -> 'lambda', 'null') = 'null' and not coalesce(target ->> 'url' ~* '^(https?://[^/]|binding://[a-z_]\w{0,99}(/|$))', false) then 'target is an object with an absolute http(s) url'
     when target ->> 'url' ~ '^[^/]*//[^/?#\\]*@' then 'url carries credentials; put them into a header'
     when target ->> 'mode' not in ('sync', 'callback') then 'mode is sync or callback'
     when jsonb_typeof(target -> 'compatible') not in ('boolean', 'null') then 'compatible is true or false'
     else millrace.target_auth_problem(target -> 'headers', target -> 'auth')
+  end
+$$;
+
+create function millrace.lambda_problem(target jsonb) returns text language sql as $$
+  select case
+    when coalesce(target -> 'url', 'null') <> 'null' then 'target has either a url or a lambda'
+    when coalesce(target -> 'headers', 'null') <> 'null' or coalesce(target -> 'auth', 'null') <> 'null' then 'headers and auth are for URLs'
+    when not coalesce(target #>> '{lambda,function}' ~
+      '^((arn:aws[a-z-]*:lambda:[a-z0-9-]{1,50}:)?[0-9]{12}:function:)?[A-Za-z0-9_-]{1,64}(:(\$LATEST|[A-Za-z0-9_-]{1,128}))?$', false)
+      or target #>> '{lambda,region}' !~ '^[a-z0-9-]{1,50}$'
+      or target #>> '{lambda,qualifier}' !~ '^(\$LATEST|[A-Za-z0-9_-]{1,128})$'
+      then 'lambda: function is a name or an ARN; region and qualifier are names of AWS'
   end
 $$;
 

@@ -1,6 +1,6 @@
 // Headers whose values only the dispatcher knows: sent, and nowhere else to be found.
 
-import { type KindOptions, type SecretReference, secret } from 'millrace'
+import { type HttpTarget, type SecretReference, secret } from 'millrace'
 import { formatKeyring } from 'millrace/protocol'
 import postgres from 'postgres'
 import { describe, expect, test } from 'vitest'
@@ -12,7 +12,7 @@ import { freshDatabase } from '../support/maintenance.ts'
 const VALUE = 'Bearer xyzzy-plugh'
 const headers = { Authorization: secret('RECEIPTS'), 'x-plain': 'yes' }
 
-async function withTarget(target: Partial<KindOptions['target']> = {}) {
+async function withTarget(target: Partial<HttpTarget> = {}) {
   const database = await freshDatabase()
   const fn = await startFunctionServer()
   await database.declare([{ name: 'work', target: { url: fn.url, mode: 'sync', headers, ...target } }])
