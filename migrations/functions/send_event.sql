@@ -17,6 +17,7 @@ declare
 begin
   perform millrace.check_event(name, action, payload);
   perform millrace.hold_events(job);
+  perform millrace.check_room(job, payload);
   loop
     select x.* into w from millrace.wait x where x.id = send_event.job and x.name = send_event.name;
     if for_attempt is not null and w.attempt is distinct from for_attempt then
@@ -112,6 +113,19 @@ begin
     perform millrace.refuse_event('the action of an event is event, resume, complete, fail or retry');
   elsif octet_length(payload::text) > most then
     raise exception 'millrace: the payload of an event may have % bytes as JSON text', most using errcode = 'check_violation',
+      constraint = 'payload_too_large', schema = 'millrace', hint = 'Store the large part elsewhere and pass a reference.';
+  end if;
+end $$;
+
+-- A job goes on with all the events that it was sent, so there is a limit to them together: those it has and those that are kept.
+create function millrace.check_room(job bigint, payload jsonb) returns void language plpgsql as $$
+declare
+  most bigint := (select value from millrace.setting s where s.name = 'events_limit_bytes');
+begin
+  if octet_length(payload::text)
+    + coalesce((select octet_length((n.progress -> 'events')::text) from millrace.newest(job) n), 0)
+    + coalesce((select sum(octet_length(k.payload::text)) from millrace.kept_event k where k.job = check_room.job), 0) > most then
+    raise exception 'millrace: the events of a job may have % bytes together, as JSON text', most using errcode = 'check_violation',
       constraint = 'payload_too_large', schema = 'millrace', hint = 'Store the large part elsewhere and pass a reference.';
   end if;
 end $$;

@@ -108,7 +108,9 @@ begin
     insert into millrace.park_log (deadline, slot, ids, attempts, span)
     values (until, begin_wait.segment % 8, array[begin_wait.id], array[begin_wait.attempt], int8range(begin_wait.id, begin_wait.id, '[]'));
   end if;
-  if exists (select from millrace.queue where max_running is not null) then
+  if timeout_seconds < 60 then
+    perform millrace.wake('wait'); -- or who sleeps would learn of the deadline only when it is over
+  elsif exists (select from millrace.queue where max_running is not null) then
     perform millrace.wake(); -- there may be room again
   end if;
   perform millrace.announce(array[begin_wait.segment], array[begin_wait.id], array[begin_wait.attempt], '{1}', waiting => true);

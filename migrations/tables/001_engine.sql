@@ -26,6 +26,7 @@ insert into millrace.setting values
   ('webhook_backoff_cap_seconds', 86400, 'longest wait between two attempts of a webhook delivery'),
   ('endpoint_disable_seconds', 432000, 'an endpoint to which nothing has got through for so long is disabled'),
   ('delivery_retention_seconds', 2592000, 'how long the log of deliveries, and of follow-ups that failed, is kept'),
+  ('events_limit_bytes', 2097152, 'largest size of all the events of a job together, as JSON text'),
   ('kept_events_limit', 100, 'events that are kept for a job before it waits for them'),
   ('audit_retention_seconds', 31536000, 'how long operator actions stay on record');
 

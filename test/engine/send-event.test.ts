@@ -215,6 +215,18 @@ describe('an event that is early', () => {
   })
 })
 
+describe('the events of a job together', () => {
+  it('are limited: those it has, and those that are kept', async () => {
+    const payload = 'x'.repeat(900_000)
+    const job = await waiting()
+    expect(await send(job.id, { payload })).toMatchObject({ answer: 'applied' })
+    expect(await send(job.id, { name: 'approval', payload })).toMatchObject({ answer: 'kept' })
+    await expect(send(job.id, { name: 'delivery', payload })).rejects.toMatchObject({ code: 'payload_too_large' })
+    expect(await kept()).toBe(1)
+    expect(await send(job.id, { name: 'delivery', payload: 'small' })).toMatchObject({ answer: 'kept' })
+  })
+})
+
 describe('an event that is sent twice', () => {
   it('is applied once, and kept for a wait to come', async () => {
     const job = await waiting()

@@ -153,3 +153,17 @@ test('asleep it sees each of several deadlines in turn', async () => {
   await Promise.all(kinds.map(({ name }) => database.enqueue(name)))
   await work.events.until({ type: 'rescued', parked: 1 }, 3)
 })
+
+test('asleep it learns of a short wait that somebody else puts down', async () => {
+  const database = await freshDatabase()
+  const work = await database.maintain({ listen: true, pulseMs: 100, asleepPulseMs: 40_000 })
+  const other = await database.engine.runtimeStart('another')
+  await database.sql`update millrace.runtime set lost_at = now() + interval '1 hour' where id = ${other}`
+  await database.sql`insert into millrace.queue (name, paused_at) values ('elsewhere', now())`
+  const id = await database.enqueue('work', {}, { queue: 'elsewhere' })
+  await work.events.until({ type: 'asleep' })
+  const [job] = await database.sql`select segment, id, attempt from millrace.claim(${other}, 1, null, 0)`
+  await database.sql`select millrace.wait(${job?.segment}, ${id}, ${job?.attempt}, 'payment', 1)`
+  await work.events.until({ type: 'rescued', parked: 1 })
+  expect(await database.job(id)).toMatchObject({ state: 'failed', errors: [{ code: 'wait_timeout' }] })
+})
