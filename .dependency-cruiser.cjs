@@ -76,8 +76,8 @@ module.exports = {
     ),
     rule(
       'platforms-stand-alone',
-      'What dispatches identify themselves by runs on Web APIs alone, on any of them.',
-      { path: '^functions/([^/]+)/' },
+      'What dispatches identify themselves by runs on Web APIs alone, on any of them; the program may invoke functions of Lambda.',
+      { path: '^functions/([^/]+)/', pathNot: '^functions/node/cli-lambda\\.ts$' },
       { path: '^functions/', pathNot: '^functions/($1|identity)/' },
     ),
     rule('functions-only-wire', '', { path: '^functions/' }, { path: '^(infra|examples|bench|chaos|fuzz)/' }),

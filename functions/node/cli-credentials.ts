@@ -3,10 +3,12 @@
 import { readFile } from 'node:fs/promises'
 import type { Credentials, IdentityTokens } from '../../core/dispatch/authorize.ts'
 import { MillraceError } from '../../core/errors.ts'
+import type { SendingOptions } from '../../core/maintenance/options.ts'
 import { awsSigner } from '../identity/aws-signer.ts'
 import { metadataTokens } from '../identity/metadata.ts'
 import { serviceAccountTokens } from '../identity/service-account.ts'
 import { type Options, UsageError, type ValuesOf } from './cli-command.ts'
+import { lambdaInvokerOf, lambdaOption } from './cli-lambda.ts'
 
 export const credentialsOptions = {
   identity: {
@@ -14,14 +16,21 @@ export const credentialsOptions = {
     value: 'WHOSE',
     help: 'for targets with oidc: service-account:FILE (a key), or metadata (on Google Cloud) (default: $MILLRACE_IDENTITY)',
   },
+  ...lambdaOption,
 } as const satisfies Options
 
-/** @throws {UsageError} for an identity that is none */
-export async function credentialsOf(values: ValuesOf<typeof credentialsOptions>): Promise<Credentials> {
+/**
+ * @throws {UsageError} for an identity that is none
+ * @throws {MillraceError} `missing_dependency`
+ */
+export async function credentialsOf(
+  values: ValuesOf<typeof credentialsOptions>,
+): Promise<Credentials & Pick<SendingOptions, 'lambdaInvoker'>> {
   return {
     // With a name of its own for each, so that a declaration cannot ask for whatever the environment holds.
     secrets: name => process.env[`MILLRACE_SECRET_${name}`],
     identityTokens: await identityOf(values.identity ?? process.env.MILLRACE_IDENTITY ?? ''),
+    lambdaInvoker: await lambdaInvokerOf(values.lambda),
     awsSigner: process.env.AWS_ACCESS_KEY_ID ? awsSigner({ credentials: awsCredentials }) : undefined,
   }
 }

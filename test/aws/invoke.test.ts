@@ -2,7 +2,10 @@
 
 import { createServer } from 'node:net'
 import { lambdaInvoker } from 'millrace/lambda'
+import { formatKeyring } from 'millrace/protocol'
 import { describe, expect, type TestContext, test, vi } from 'vitest'
+import { runCli } from '../support/cli.ts'
+import { keyring } from '../support/ingress.ts'
 import { listening } from '../support/lambda/listening.ts'
 import { credentials, ending, fixture, invoking, region } from '../support/lambda/use-invoked.ts'
 import { useLambda } from '../support/lambda/use-lambda.ts'
@@ -201,4 +204,20 @@ test('an ARN with an alias, in another region', async context => {
   expect(qualifier).toBe('live')
   expect(headers.authorization).toContain(`Credential=${credentials.accessKeyId}/`)
   expect(headers.authorization).toContain('/us-east-1/lambda/aws4_request')
+})
+
+test('millrace tick --lambda, with what the environment has', async context => {
+  const lambda = onLambda(context)
+  const { database } = await invoking(context, lambda.url, { noDispatch: true })
+  await database.declare([{ name: 'work_1', target: { lambda: { function: 'jobs' }, mode: 'sync' } }])
+  const job = await database.enqueue('work_1', { do: 'return' })
+  const env = {
+    ...{ DATABASE_URL: database.url, MILLRACE_KEYS: formatKeyring(keyring), AWS_REGION: region },
+    ...{ AWS_ENDPOINT_URL_LAMBDA: lambda.url, AWS_ACCESS_KEY_ID: 'AKID', AWS_SECRET_ACCESS_KEY: 'xyzzy' },
+  }
+  expect(await runCli(['tick'], { env })).toMatchObject({ status: 0 })
+  expect(await database.job(job)).toMatchObject({ put_back: { code: 'no_lambda_invoker' } })
+  await database.passTime()
+  expect(await runCli(['tick', '--lambda'], { env })).toMatchObject({ status: 0 })
+  expect(await database.job(job)).toMatchObject({ state: 'completed' })
 })
