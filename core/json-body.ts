@@ -23,7 +23,8 @@ export function jsonIn(text: string, refuse: Refusal): unknown {
   return value
 }
 
-function decode(bytes: Uint8Array, refuse: Refusal): string {
+/** A body as text; throws what `refuse` makes of one that is not UTF-8. */
+export function decode(bytes: Uint8Array, refuse: Refusal): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {

@@ -2,7 +2,7 @@
 
 import { toSql } from 'millrace'
 import { callbacks } from 'millrace/callbacks'
-import { callbackIdOf } from 'millrace/protocol'
+import { callbackIdOf, eventKey, eventToken } from 'millrace/protocol'
 import postgres from 'postgres'
 import { describe, expect, test } from 'vitest'
 import type { AttemptRef } from '../core/engine.ts'
@@ -174,9 +174,15 @@ describe('grouping', () => {
 describe('without the database', () => {
   test('callbacks are put off, never taken or refused', async () => {
     const nobody = postgres('postgres://nobody@127.0.0.1:1/none', { fetch_types: false })
-    const [{ call }, ref] = [await startIngress(toSql(nobody)), await next()]
+    const [{ call, url }, ref] = [await startIngress(toSql(nobody)), await next()]
     const { status, headers, body } = await call(ref, 'complete')
     expect([status, headers.get('retry-after'), body.code]).toEqual([503, '1', 'unavailable'])
+    const token = eventToken(eventKey(keyring.keys[0], ref.id), ref.id, 'payment')
+    const event = await fetch(`${url}/api/events/${token}`, { method: 'POST' })
+    expect([event.status, await event.json()]).toMatchObject([
+      503,
+      { error: 'The event could not be recorded, try again' },
+    ])
     expect(await call(ref, 'complete', { headers: {} })).toMatchObject({ status: 401 })
     await nobody.end()
   })

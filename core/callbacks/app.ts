@@ -125,7 +125,7 @@ export function callbacks(options: CallbacksOptions): Hono {
       tell(200, answer.state)
       return c.json(answer, 200, ANSWER_HEADERS)
     } catch (error) {
-      const problem = counted(limits, client, problemOf(error))
+      const problem = counted(limits, client, problemOf(error, action === 'event' ? action : undefined))
       tell(problem.status, problem.code, problem.cause)
       return problem.response()
     } finally {

@@ -2,7 +2,7 @@
 
 import type { EventStore } from '../engine.ts'
 import type { Json } from '../json.ts'
-import { jsonOf } from '../json-body.ts'
+import { decode, jsonOf, type Refusal } from '../json-body.ts'
 import { readEventToken } from '../protocol/event-token.ts'
 import type { Keyring } from '../protocol/keyring.ts'
 import { verdictOf } from '../waits/rules.ts'
@@ -58,13 +58,24 @@ export function eventPayload(bytes: Uint8Array, contentType: string | undefined)
   return (type === 'application/x-www-form-urlencoded' ? formOf(bytes, invalid) : jsonOf(bytes, invalid)) as Json
 }
 
-function formOf(bytes: Uint8Array, invalid: (message: string, malformed?: boolean) => Problem): Json {
+function formOf(bytes: Uint8Array, invalid: Refusal): Json {
+  const text = decode(bytes, invalid)
+  checkEscapes(text, invalid)
   const fields = new Map<string, string | string[]>()
-  for (const [name, value] of new URLSearchParams(new TextDecoder().decode(bytes))) {
-    if (name.includes('\0') || value.includes('\0')) throw invalid('A field contains a NUL character')
+  for (const [name, value] of new URLSearchParams(text)) {
+    if (name.includes('\0') || value.includes('\0')) throw invalid('A field contains a NUL character', false)
     const known = fields.get(name)
     if (Array.isArray(known)) known.push(value)
     else fields.set(name, known === undefined ? value : [known, value])
   }
   return Object.fromEntries(fields)
+}
+
+/** `URLSearchParams` would put U+FFFD where escaped bytes are not UTF-8. */
+function checkEscapes(text: string, invalid: Refusal): void {
+  try {
+    for (const [escapes] of text.matchAll(/(?:%[0-9a-f]{2})+/gi)) decodeURIComponent(escapes)
+  } catch {
+    throw invalid('The body is not UTF-8', true)
+  }
 }

@@ -71,8 +71,8 @@ export class Problem extends Error {
 export const unauthorized = (): Problem => new Problem(401, 'invalid_signature', 'Not a signed callback')
 
 /** Whatever was thrown. A value that Postgres refuses will not get better by trying again; everything else might. */
-export function problemOf(error: unknown): Problem {
-  return error instanceof Problem ? error : (refusalOf(error) ?? storeProblem(error))
+export function problemOf(error: unknown, what: 'callback' | 'event' = 'callback'): Problem {
+  return error instanceof Problem ? error : (refusalOf(error) ?? storeProblem(error, what))
 }
 
 /** What waits and events are refused with is told in our words: those of the engine begin with its name. */
@@ -84,10 +84,10 @@ function refusalOf(error: unknown): Problem | undefined {
   return new Problem(status, error.code as ProblemCode, error.message.replace(/^millrace: /, ''))
 }
 
-function storeProblem(error: unknown): Problem {
+function storeProblem(error: unknown, what: string): Problem {
   const problem = isDataError(error)
     ? new Problem(422, 'invalid_request', 'The database cannot hold this value')
-    : new Problem(503, 'unavailable', 'The callback could not be recorded, try again')
+    : new Problem(503, 'unavailable', `The ${what} could not be recorded, try again`)
   problem.cause = error
   return problem
 }

@@ -136,6 +136,20 @@ describe('events by token', () => {
   test.each([
     ['not JSON', '{', {}, 400, 'invalid_request'],
     ['not UTF-8', '\ud800', { 'content-type': 'text/plain' }, 400, 'invalid_request'],
+    [
+      'a form that is not UTF-8',
+      'a=%ff',
+      { 'content-type': 'application/x-www-form-urlencoded' },
+      400,
+      'invalid_request',
+    ],
+    [
+      'a form with half of é',
+      'a=%C3&b=%A9',
+      { 'content-type': 'application/x-www-form-urlencoded' },
+      400,
+      'invalid_request',
+    ],
     ['multipart', 'x', { 'content-type': 'multipart/form-data; boundary=x' }, 422, 'invalid_request'],
     ['NUL', '"\\u0000"', {}, 422, 'invalid_request'],
     ['NUL in a form', 'a=%00', { 'content-type': 'application/x-www-form-urlencoded' }, 422, 'invalid_request'],
