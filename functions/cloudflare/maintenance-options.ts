@@ -16,7 +16,7 @@ export interface MaintenanceObjectOptions extends Omit<SendingOptions, 'sql' | '
   readonly transport?: Transport | undefined
   /** How long a slice of work may take, in seconds: 20. */
   readonly budgetSeconds?: number | undefined
-  /** Jobs sent in a slice, about: 500. A platform that allows fewer subrequests needs fewer. */
+  /** Jobs claimed in a slice, or up to 50 more: 500. A plan that allows fewer subrequests needs fewer. */
   readonly maxJobs?: number | undefined
   /** Requests in flight at once: 5. A Worker has six connections, one of which is the database's. */
   readonly requests?: number | undefined

@@ -10,8 +10,9 @@ import type { SliceResult } from './rest.ts'
 const BUDGET_SECONDS = 20
 const MAX_JOBS = 500
 const REQUESTS = 5
-/** A claim of more would wait in hand for the few requests there can be. */
 const BATCH = 50
+/** For each request that can be in flight: what waits here for its turn is out of reach of other objects. */
+const IN_HAND = 5
 
 /** Never rejects. `isDuty`: not only to dispatch. */
 export async function runSlice(options: MaintenanceObjectOptions, env: object, isDuty: boolean): Promise<SliceResult> {
@@ -32,18 +33,17 @@ export async function runSlice(options: MaintenanceObjectOptions, env: object, i
 }
 
 function sendingOf(options: MaintenanceObjectOptions, env: object) {
-  const { allow, bindings = { ...env }, requests = REQUESTS, budgetSeconds = BUDGET_SECONDS } = options
-  const { transport = fetchTransport({ allow, bindings: name => serviceIn(bindings, name) }) } = options
-  const { keyring, callbackUrl, callbackPrefix, eventsPrefix, compatible, schema, ambiguitySeconds } = options
+  const { allow, bindings = { ...env }, requests = REQUESTS, budgetSeconds = BUDGET_SECONDS, ...sending } = options
+  const { maxJobs = MAX_JOBS, transport = fetchTransport({ allow, bindings: name => serviceIn(bindings, name) }) } =
+    options
   return {
-    ...{ keyring, callbackUrl, callbackPrefix, eventsPrefix, compatible, schema, ambiguitySeconds },
-    secrets: options.secrets ?? (name => textIn(env, `MILLRACE_SECRET_${name}`)),
-    identityTokens: options.identityTokens,
-    awsSigner: options.awsSigner,
+    secrets: (name: string) => textIn(env, `MILLRACE_SECRET_${name}`),
+    ...sending,
+    maxJobs,
     transport: limitedTransport(transport, requests),
     budgetMs: budgetSeconds * 1_000,
-    maxJobs: options.maxJobs ?? MAX_JOBS,
-    batch: BATCH,
+    batch: Math.min(BATCH, maxJobs),
+    inHand: IN_HAND * requests,
   }
 }
 

@@ -74,7 +74,7 @@ test.each(DRIVERS)('%s: enqueue, dispatch, callback, webhook, retry, cancel', as
 })
 
 test('asleep it issues no statement until a deferred job is due', async () => {
-  const { order, ends, post } = await shop('hyperdrive')
+  const { order, ends } = await shop('hyperdrive')
   await asleep()
   const job = await order({ kind: 'resize_bound', delaySeconds: 3 })
   const dueAt = Date.now() + 3_000
@@ -82,14 +82,19 @@ test('asleep it issues no statement until a deferred job is due', async () => {
   const { connections } = cloud.proxy
   // The safety net sees that an alarm is set, and leaves it at that.
   for (let minute = 0; minute < 3; minute++) await cron()
-  while (cloud.proxy.connections === connections) await new Promise(resolve => setTimeout(resolve, 10))
+  await expect.poll(() => cloud.proxy.connections, { timeout: 10_000, interval: 10 }).toBeGreaterThan(connections)
   expect(Date.now()).toBeGreaterThan(dueAt - 500)
   await ends(job)
-  expect(await post('/api/jobs/1/nothing')).toMatchObject({ status: 404 })
 })
 
 test('two objects share the work: no attempt is sent twice', async () => {
-  const fn = await startFunctionServer()
+  // One object sends five at once: the sixth is another one's.
+  const both = Promise.withResolvers<void>()
+  const fn = await startFunctionServer(async (_, nth) => {
+    if (nth > 5) both.resolve()
+    await both.promise
+    return {}
+  })
   const { database, post } = await shop('direct')
   await database.declare([{ name: 'count', target: { url: fn.url, mode: 'sync' } }], [], 'count')
   const jobs = await database.enqueueMany('count', 150)
