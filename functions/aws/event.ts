@@ -11,7 +11,10 @@ export interface HttpEventV2 {
   readonly rawPath: string
   readonly rawQueryString?: string
   readonly headers?: Texts
-  readonly requestContext: { readonly http: { readonly method: string }; readonly domainName?: string }
+  readonly requestContext: {
+    readonly http: { readonly method: string; readonly sourceIp?: string }
+    readonly domainName?: string
+  }
   readonly body?: string | null
   readonly isBase64Encoded?: boolean
 }
@@ -24,7 +27,12 @@ export interface HttpEventV1 {
   readonly multiValueHeaders?: Lists
   readonly queryStringParameters?: Texts
   readonly multiValueQueryStringParameters?: Lists
-  readonly requestContext: { readonly path?: string; readonly domainName?: string; readonly elb?: unknown }
+  readonly requestContext: {
+    readonly path?: string
+    readonly domainName?: string
+    readonly elb?: unknown
+    readonly identity?: { readonly sourceIp?: string }
+  }
   readonly body?: string | null
   readonly isBase64Encoded?: boolean
 }

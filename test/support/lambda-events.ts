@@ -1,6 +1,6 @@
 // What AWS makes of an HTTP request before it reaches a Lambda function, as its documentation shows the events, and back.
 
-import { createServer, type IncomingMessage } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import type { HttpEventV1, HttpEventV2, LambdaHttpAnswer, LambdaHttpEvent } from 'millrace/aws'
 import { listenNode } from './http-server.ts'
@@ -108,15 +108,16 @@ export function multiValueBalancerEvent(arrived: Arrived): HttpEventV1 {
 }
 
 /** A server in AWS's place: makes events of requests, hands them to the function, as JSON, and answers what it answers. */
-export function serveLambda(
+export const serveLambda = (...of: Parameters<typeof lambdaServer>): Promise<string> => listenNode(lambdaServer(...of))
+
+export function lambdaServer(
   eventOf: (arrived: Arrived) => LambdaHttpEvent,
   handler: (event: LambdaHttpEvent) => Promise<LambdaHttpAnswer>,
-): Promise<string> {
-  const server = createServer(async (request, response) => {
+): Server {
+  return createServer(async (request, response) => {
     const event = JSON.parse(JSON.stringify(eventOf({ request, body: await buffer(request) })))
     const answer: LambdaHttpAnswer = JSON.parse(JSON.stringify(await handler(event)))
     response.writeHead(answer.statusCode, { ...answer.headers, ...answer.multiValueHeaders })
     response.end(Buffer.from(answer.body, answer.isBase64Encoded ? 'base64' : 'utf8'))
   })
-  return listenNode(server)
 }

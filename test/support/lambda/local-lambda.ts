@@ -77,17 +77,18 @@ export class LocalLambda {
   static async start(program: string, functions: Readonly<Record<string, LocalFunction>>): Promise<LocalLambda> {
     const folders: string[] = []
     const deployed = new Map<string, Deployed>()
+    const lambda = new LocalLambda(deployed, folders)
+    lambda.#server = await listening(createServer((request, response) => void lambda.#answer(request, response)))
     for (const [name, one] of Object.entries(functions)) {
       const folder = await mkdtemp(join(tmpdir(), `millrace-lambda-${name}-`))
       folders.push(folder)
       await writeFile(join(folder, 'index.mjs'), one.code)
-      const { timeoutMs = 10_000, concurrency = 1, env = {} } = one
+      const { timeoutMs = 10_000, concurrency = 1 } = one
+      const env = { AWS_ENDPOINT_URL_LAMBDA: lambda.url, ...one.env }
       const options = { program, name, folder, timeoutMs, env }
       const sandboxes = Array.from({ length: concurrency }, () => new Sandbox(options))
       deployed.set(name, { ...one, name, sandboxes, waiting: [] })
     }
-    const lambda = new LocalLambda(deployed, folders)
-    lambda.#server = await listening(createServer((request, response) => void lambda.#answer(request, response)))
     return lambda
   }
 
