@@ -87,6 +87,17 @@ test('asleep it issues no statement until a deferred job is due', async () => {
   await ends(job)
 })
 
+test('a schedule is fired: a slice that only dispatches learns that there is more to do', async () => {
+  const { database, post } = await shop('neon')
+  await database.sql`
+    insert into millrace.schedule (name, expression, timezone, kind, args, missed, overlap, source, done_to)
+    values ('hourly', '0 * * * *', 'UTC', 'resize_bound', '{"width": 2}', 'coalesce', 'allow', 'default', now() - interval '3 hours')`
+  const completed = async () => (await database.outcomes()).c ?? 0
+  const before = await completed()
+  await post('/wake')
+  await expect.poll(completed, { timeout: 15_000 }).toBe(before + 1)
+})
+
 test('two objects share the work: no attempt is sent twice', async () => {
   // One object sends five at once: the sixth is another one's.
   const both = Promise.withResolvers<void>()
