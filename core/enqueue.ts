@@ -37,6 +37,8 @@ export interface EnqueueOptions extends UniqueSettings {
 }
 
 const MOST_TENANT = 200
+/** 10,000 years: no interval of the database holds much more. */
+const LONGEST_DELAY_SECONDS = 315_360_000_000
 
 /** A job to be enqueued; make it with {@link job}. */
 export interface Job<K extends Kind = Kind> {
@@ -131,7 +133,7 @@ function instant(runAt: Date | undefined): string | null {
 
 function seconds(delay: number | undefined): number | null {
   if (delay === undefined) return null
-  if (!Number.isFinite(delay)) throw new MillraceError('invalid_run_at', `delaySeconds is ${delay}`)
+  if (!(Math.abs(delay) <= LONGEST_DELAY_SECONDS)) throw new MillraceError('invalid_run_at', `delaySeconds is ${delay}`)
   return delay
 }
 

@@ -18,7 +18,7 @@ export interface FollowUpRow {
 export function checkFollowUps(kind: KindOptions & { readonly name: string }): void {
   for (const [n, followUp] of (kind.followUps ?? []).entries()) {
     const where = `Kind "${kind.name}": followUps[${n}]`
-    if (followUp.on === undefined || followUp.on.length === 0) refuse(where, 'on is empty')
+    if (!followUp?.on?.length) refuse(where, 'on is empty')
     checkEvents(where, followUp.on)
     checkFollowUpJob(where, followUp)
   }
@@ -26,18 +26,26 @@ export function checkFollowUps(kind: KindOptions & { readonly name: string }): v
 
 /** @throws {MillraceError} `invalid_declaration` */
 export function checkEvents(where: string, events: readonly JobEvent[]): void {
+  if (!Array.isArray(events)) refuse(where, 'events are a list')
   const unknown = events.find(event => !JOB_EVENTS.includes(event))
   if (unknown !== undefined) refuse(where, `no such event: ${unknown}`)
 }
 
+const LONGEST_DELAY_SECONDS = 315_360_000
+
 /** @throws {MillraceError} `invalid_declaration` */
 export function checkFollowUpJob(where: string, job: FollowUpJob): void {
+  if (typeof kindOf(job) !== 'string') refuse(where, 'enqueue is a kind or its name')
   checkName('kind', kindOf(job))
   if (job.queue !== undefined && !isLength(job.queue)) refuse(where, 'queue has 1 to 200 characters')
   checkInteger(where, 'priority', job.priority, 1, 4)
   checkInteger(where, 'maxAttempts', job.maxAttempts, 1, 1000)
   const { delaySeconds = 0, args, tags, metadata } = job
-  if (!(delaySeconds >= 0 && Number.isFinite(delaySeconds))) refuse(where, `delaySeconds is ${delaySeconds}`)
+  if (!(delaySeconds >= 0 && delaySeconds <= LONGEST_DELAY_SECONDS))
+    refuse(where, `delaySeconds is 0 to ${LONGEST_DELAY_SECONDS} (ten years), not ${delaySeconds}`)
+  if (tags !== undefined && (typeof tags !== 'object' || tags === null)) refuse(where, 'tags is a list')
+  if (metadata !== undefined && (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)))
+    refuse(where, 'metadata is an object')
   for (const [field, template] of Object.entries({ args, tags, metadata })) {
     if (template === undefined) continue
     jsonText(template, 'invalid_declaration', `${where}: ${field}`)
@@ -68,4 +76,4 @@ export const followUpJobRow = (job: FollowUpJob): object => ({
   metadata: job.metadata,
 })
 
-const kindOf = ({ enqueue }: FollowUpJob): string => (typeof enqueue === 'string' ? enqueue : enqueue.name)
+const kindOf = ({ enqueue }: FollowUpJob): string => (typeof enqueue === 'string' ? enqueue : enqueue?.name)

@@ -25,7 +25,7 @@ export interface FollowUpJob {
   readonly queue?: string
   /** 1 to 4; the kind's, unless given. */
   readonly priority?: number
-  /** How long after the event: 0. */
+  /** How long after the event: 0, at most ten years. */
   readonly delaySeconds?: number
   /** 1 to 1000; the kind's, unless given. */
   readonly maxAttempts?: number
@@ -56,8 +56,9 @@ const FIELDS: readonly string[] = [
  * from('$.result.pages[*] ? (@.state == "bad")')
  */
 export function from(path: string, options: { readonly default?: Json } = {}): Reference {
-  const $path = /^\s*(\$|(lax|strict)\s)/.test(path) ? path : fromPlace(path)
-  const problem = pathProblem($path)
+  const isPath = /^\s*(\$|(lax|strict)\s)/.test(path)
+  const $path = isPath ? path : fromPlace(path)
+  const problem = (isPath ? undefined : placeProblem(path)) ?? pathProblem($path)
   if (problem !== undefined) throw new MillraceError('invalid_declaration', `from('${path}'): ${problem}`)
   return { $path, ...(options.default !== undefined && { default: options.default }) }
 }
@@ -72,9 +73,16 @@ export function templateProblem(template: unknown): string | undefined {
   return typeof $path === 'string' ? pathProblem($path) : '$path is text'
 }
 
+const STEP = /^([^[\]]+)((?:\[\d+\])*)$/
+
+function placeProblem(place: string): string | undefined {
+  const step = place.split('.').find(step => step !== '' && !STEP.test(step))
+  return step && `${step} is no name with indexes: for what else there is write a JSONPath, such as $.args."x y"`
+}
+
 /** `result.files[0].full-name` as JSONPath; names that need quotes get them. */
 function fromPlace(place: string): string {
-  const steps = place.split('.').map(step => /^([^[\]]+)((?:\[\d+\])*)$/.exec(step))
+  const steps = place.split('.').map(step => STEP.exec(step))
   return `$${steps.map(step => (step ? `.${nameOf(step[1] as string)}${step[2]}` : '.')).join('')}`
 }
 

@@ -14,7 +14,7 @@ const plainJob = fc.record({
   queue: maybe(fc.constantFrom('q', 'default', 'x'.repeat(201))),
   priority: maybe(fc.integer({ min: 0, max: 5 })),
   run_at: maybe(fc.constantFrom('2020-01-01T00:00:00Z', '2099-01-01T00:00:00Z', 'infinity')),
-  delay_seconds: maybe(fc.constantFrom(-1, 0, 0.5, 60)),
+  delay_seconds: maybe(fc.constantFrom(-1, 0, 0.5, 60, -1e300)),
   max_attempts: maybe(fc.constantFrom(0, 1, 1000, 1001)),
   tags: maybe(fc.constantFrom([], ['a'], [''], ['a', null])),
   metadata: maybe(fc.constantFrom({}, { a: 1 }, [], { 'awa:a': 1 })),
@@ -26,7 +26,8 @@ const goodJob = plainJob.map(job => ({
   queue: job.queue === 'q' ? 'q' : undefined,
   priority: job.priority && ((job.priority - 1) % 4) + 1,
   run_at: job.run_at === 'infinity' ? undefined : job.run_at,
-  delay_seconds: job.run_at === undefined || job.run_at === 'infinity' ? Math.abs(job.delay_seconds ?? 0) : undefined,
+  delay_seconds:
+    job.run_at === undefined || job.run_at === 'infinity' ? Math.min(Math.abs(job.delay_seconds ?? 0), 60) : undefined,
   max_attempts: job.max_attempts === 1 ? 1 : undefined,
   tags: job.tags?.every(Boolean) ? job.tags : undefined,
   metadata: job.metadata && 'a' in job.metadata ? job.metadata : undefined,
@@ -71,4 +72,18 @@ it('enqueue_many and enqueue_jobs leave the same rows behind, or refuse with the
     { numRuns: 150 },
   )
   expect(inserted).toBeGreaterThan(100)
+})
+
+it('a delay that no interval or no time can hold is refused as others are', async () => {
+  for (const delay_seconds of [1e300, -1e300, 9e12, 'NaN', 'Infinity']) {
+    for (const call of ['enqueue_many', 'enqueue_jobs']) {
+      const jobs = JSON.stringify([{ kind: 'k', delay_seconds }])
+      await expect(database.sql.unsafe(`select millrace.${call}($1::text::jsonb)`, [jobs])).rejects.toMatchObject({
+        constraint_name: 'invalid_run_at',
+      })
+    }
+  }
+  await expect(database.sql`select millrace.enqueue('k', delay => '200000 years')`).rejects.toMatchObject({
+    constraint_name: 'invalid_run_at',
+  })
 })

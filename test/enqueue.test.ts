@@ -82,6 +82,7 @@ describe('options', () => {
   it.each([
     [{ runAt: new Date('nonsense') }, 'invalid_run_at'],
     [{ delaySeconds: Number.NaN }, 'invalid_run_at'],
+    [{ delaySeconds: 1e12 }, 'invalid_run_at'],
     [{ priority: 1.5 }, 'invalid_priority'],
     [{ maxAttempts: 2 ** 31 }, 'invalid_max_attempts'],
     [{ metadata: { at: new Date() as never } }, 'invalid_metadata'],

@@ -28,7 +28,7 @@ begin
   slot := millrace.current_slot();
   return query
   with given as materialized ( -- so that job_problem is inlined
-    select j.*, coalesce(j.args, jobs -> (j.nth - 1)::int -> 'args', '{}') as payload, make_interval(secs => j.delay_seconds) as delay,
+    select j.*, coalesce(j.args, jobs -> (j.nth - 1)::int -> 'args', '{}') as payload, millrace.delay_of(j.delay_seconds) as delay,
       coalesce(j.queue, k.queue, 'default') as to_queue,
       coalesce(j.priority, k.priority, default_priority) as to_priority,
       coalesce(j.max_attempts, k.max_attempts, default_max_attempts) as attempts
@@ -108,7 +108,7 @@ begin
   end if;
   return query
   with given as materialized ( -- so that job_problem is inlined
-    select j.*, coalesce(j.args, jobs -> (j.nth - 1)::int -> 'args', '{}') as payload, make_interval(secs => j.delay_seconds) as delay,
+    select j.*, coalesce(j.args, jobs -> (j.nth - 1)::int -> 'args', '{}') as payload, millrace.delay_of(j.delay_seconds) as delay,
       coalesce(j.queue, k.queue, 'default') as to_queue,
       coalesce(j.priority, k.priority, default_priority) as to_priority,
       coalesce(j.max_attempts, k.max_attempts, default_max_attempts) as attempts,

@@ -34,7 +34,8 @@ begin
         get stacked diagnostics failed = constraint_name, code = returned_sqlstate, message = message_text;
         insert into millrace.follow_up_problem (follow_up, event, job, attempt, code, message)
         values (one.follow_up, one.event, (one.data ->> 'job_id')::bigint, (one.data ->> 'attempt')::int,
-          coalesce(nullif(failed, ''), code), left(message, 2000));
+          -- Its position in what was enqueued together, which is always the first, says nothing.
+          coalesce(nullif(failed, ''), code), left(regexp_replace(message, '^millrace: job 1 \((kind .*?)\): ', 'millrace: \1: '), 2000));
     end;
   end loop;
 end $$;
@@ -113,10 +114,11 @@ create function millrace.follow_up_declaration_problem(follow_up jsonb) returns 
       then 'job is an object of kind, args, queue, priority, delay_seconds, max_attempts, tags and metadata'
     when jsonb_typeof(f.job -> 'tags') not in ('array', 'object', 'null') then 'invalid_tags'
     when jsonb_typeof(f.job -> 'metadata') not in ('object', 'null') then 'invalid_metadata'
+    when (f.job ->> 'delay_seconds')::float8 > 315360000 then 'delay_seconds is 0 to 315360000 (ten years)'
     when f.job -> 'metadata' ? 'follows' then 'metadata.follows is set by each event'
     else coalesce(
       (select millrace.job_problem(kind => j.kind, args => f.job -> 'args', queue => j.queue, priority => j.priority, run_at => null,
-        delay => make_interval(secs => j.delay_seconds), max_attempts => j.max_attempts,
+        delay => millrace.delay_of(j.delay_seconds), max_attempts => j.max_attempts,
         tags => case when jsonb_typeof(f.job -> 'tags') = 'array' and not millrace.has_path(f.job -> 'tags') then array(select jsonb_array_elements_text(f.job -> 'tags')) end,
         metadata => case when not millrace.has_path(f.job -> 'metadata') then nullif(f.job -> 'metadata', 'null') end,
         ordering_key => null, rate_key => null, payload_limit => (select value from millrace.setting where name = 'payload_limit_bytes'))

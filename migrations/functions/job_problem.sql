@@ -9,7 +9,8 @@ create function millrace.job_problem(
     when length(queue) not between 1 and 200 then 'invalid_queue'
     when priority not between 1 and 4 then 'invalid_priority'
     when max_attempts not between 1 and 1000 then 'invalid_max_attempts'
-    when run_at is not null and delay is not null or not isfinite(run_at) or delay < interval '0' then 'invalid_run_at'
+    when run_at is not null and delay is not null or not isfinite(run_at)
+      or delay not between interval '0' and interval '10000 years' then 'invalid_run_at'
     when cardinality(tags) > 20 or '' = any (tags) or array_position(tags, null) is not null
       or length(array_to_string(tags, '')) > 4000 then 'invalid_tags'
     when jsonb_typeof(metadata) <> 'object'
@@ -30,4 +31,9 @@ returns text language sql stable as $$
       or unique_for_seconds not between 0 and 315360000
       or on_conflict not in ('existing', 'error', 'replace') then 'invalid_unique'
   end
+$$;
+
+-- A job's delay; one that no interval holds is too long, or negative, all the same.
+create function millrace.delay_of(seconds float8) returns interval language sql immutable as $$
+  select make_interval(secs => case when seconds is not null then least(greatest(seconds, -1), 1e12) end)
 $$;

@@ -6,7 +6,7 @@ declare
     "invalid_queue": ["queue must have 1 to 200 characters", "Leave queue out for the queue of the kind, or else the queue \"default\"."],
     "invalid_priority": ["priority must be 1 to 4", "1 is served first, 4 last."],
     "invalid_max_attempts": ["max_attempts must be 1 to 1000", "It counts the first attempt too."],
-    "invalid_run_at": ["run_at must be finite, delay must not be negative, and only one of them may be given", "Leave both out to run the job at once."],
+    "invalid_run_at": ["run_at must be finite, delay must not be negative or beyond 10000 years, and only one of them may be given", "Leave both out to run the job at once."],
     "invalid_tags": ["tags must be at most 20, none of them empty, 4000 characters in all", "Put longer texts into metadata."],
     "invalid_metadata": ["metadata must be a JSON object without keys that start with awa:, _awa_ or millrace:", "Those prefixes are reserved."],
     "invalid_ordering_key": ["ordering_key must have 1 to 200 characters", "Jobs with the same one are claimed in the order of their enqueueing."],
