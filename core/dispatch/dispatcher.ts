@@ -54,6 +54,8 @@ const LEFT_OUT_MS = 1_000
 const SHORTEST_REST_MS = 10
 /** A target that pauses for longer has its waiting jobs put back. */
 const LONGEST_PAUSE_IN_HAND_MS = 2_000
+/** An endpoint may be put off for a day; whoever else is at its origin, other tenants among them, is not at its word. */
+const LONGEST_PAUSE_BY_ENDPOINT_MS = 60_000
 
 export class Dispatcher {
   readonly #options: DispatcherOptions
@@ -265,9 +267,11 @@ export class Dispatcher {
   #tell(gate: Gate, route: Route, verdict: Verdict): void {
     if (verdict.do !== 'close' || verdict.outcome.kind === 'completed') gate.succeeded()
     if (verdict.do !== 'close' || verdict.throttleMs === undefined) return
-    gate.throttled(verdict.throttleMs, Date.now())
-    this.#options.onEvent({ type: 'throttled', origin: route.origin, pauseMs: verdict.throttleMs })
-    if (verdict.throttleMs > LONGEST_PAUSE_IN_HAND_MS) gate.withdraw()
+    const longest = route.slowsDown ? LONGEST_PAUSE_BY_ENDPOINT_MS : Number.POSITIVE_INFINITY
+    const pauseMs = Math.min(verdict.throttleMs, longest)
+    gate.throttled(pauseMs, Date.now())
+    this.#options.onEvent({ type: 'throttled', origin: route.origin, pauseMs })
+    if (pauseMs > LONGEST_PAUSE_IN_HAND_MS) gate.withdraw()
   }
 
   async #record(job: ClaimedJob, verdict: Verdict): Promise<void> {

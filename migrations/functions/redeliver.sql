@@ -53,6 +53,7 @@ declare
   last_at timestamptz := coalesce(since, '-infinity');
   last_id bigint := -1;
   upto timestamptz := least(until, now()); -- what is redelivered here is on the log later, and not redelivered once more
+  known constant boolean := exists (select from millrace.endpoint e where e.name = redeliver_many.endpoint);
   redelivered int := 0;
   refused int := 0;
   seen int := 0;
@@ -72,6 +73,7 @@ begin
     last_id := d.id;
     continue when d.failed and millrace.job_state(d.job) is distinct from 'failed'; -- it was sent again already
     select * into r from millrace.redeliver_one(d.job) x;
+    continue when r.problem = 'no_endpoint' and known; -- how many whoever had the name before has is nobody else's business either
     redelivered := redelivered + (r.id is not null)::int;
     refused := refused + (r.id is null)::int;
   end loop;

@@ -138,6 +138,23 @@ describe('an origin is slowed down', () => {
     expect((await deliveries.list({})).items).toMatchObject([{ ...expected, status }])
   })
 
+  test('for a minute at most, however long one of its endpoints asks to be left alone', async () => {
+    const database = await freshDatabase()
+    const shop = await startWebhookEndpoint(secret, () => ({ status: 429, headers: { 'retry-after': '86400' } }))
+    const { endpoints } = webhooks(database)
+    await endpoints.create({ name: 'one', url: shop.url, secret })
+    await endpoints.create({ name: 'other', url: shop.url, secret })
+    const work = await database.maintain({ listen: true })
+    const asked = await endpoints.test('one')
+    expect(await work.events.first({ type: 'throttled' })).toMatchObject({ pauseMs: 60_000 })
+    const neighbour = await endpoints.test('other')
+    await work.events.until({ ...WEBHOOK, state: 'available' }, 2)
+    const dueInSeconds = async (id: unknown) =>
+      (Date.parse((await database.job(String(id))).run_at) - Date.now()) / 1000
+    expect(await dueInSeconds(asked)).toBeGreaterThan(86_000)
+    expect(await dueInSeconds(neighbour)).toBeLessThan(61)
+  })
+
   test('but not by any other failure, and not by 503 of a function', async () => {
     const database = await freshDatabase()
     const fn = await startFunctionServer(() => ({ status: 503 }))
