@@ -4,6 +4,7 @@ import { decodePayloads, type PayloadCodec } from './codec.ts'
 import { translatingErrors } from './database-errors.ts'
 import { type Database, toSql } from './drivers.ts'
 import { MillraceError } from './errors.ts'
+import { exactJson } from './exact-json.ts'
 import { checkId } from './job-id.ts'
 import type { Json } from './json.ts'
 import { quoteIdentifier } from './sql.ts'
@@ -14,6 +15,11 @@ export interface GetJobOptions {
   readonly schema?: string | undefined
   /** Decodes arguments, result and checkpoint; without it they are answered as they are stored. */
   readonly codec?: PayloadCodec | undefined
+  /**
+   * For passing the job on as JSON: whole numbers beyond those of doubles, which are rounded otherwise, are objects that
+   * `JSON.stringify` writes as they are.
+   */
+  readonly exact?: boolean | undefined
 }
 
 export interface WaitOptions extends GetJobOptions {
@@ -79,7 +85,7 @@ export async function waitFor<Result = Json>(
 async function look(
   db: Database,
   id: string | number,
-  { schema = 'millrace', codec }: GetJobOptions,
+  { schema = 'millrace', codec, exact = false }: GetJobOptions,
   when: string,
 ): Promise<{ state: string; job: JobView | undefined } | undefined> {
   const engine = quoteIdentifier(schema)
@@ -89,7 +95,7 @@ async function look(
     toSql(db).query<{ state: string; job: string | null }>(text, [checkId(id)]),
   )
   if (row === undefined) return undefined
-  const job = JSON.parse(row.job ?? 'null') as JobView | null
+  const job = (exact ? exactJson : JSON.parse)(row.job ?? 'null') as JobView | null
   return { state: row.state, job: job === null ? undefined : codec ? await decodePayloads(codec, job) : job }
 }
 

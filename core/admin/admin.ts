@@ -26,6 +26,8 @@ export interface AdminOptions {
   readonly allowTargets?: AllowedTargets | undefined
   /** Who asks, for the audit log: the user of the database, unless given. */
   readonly by?: string | undefined
+  /** Jobs and dead letters with exact numbers, as `exact` of `getJob` has it. */
+  readonly exact?: boolean | undefined
 }
 
 export interface Admin {
@@ -52,8 +54,8 @@ export interface Admin {
  * for (const job of (await jobs.list({ state: 'failed', queue: 'mails' })).items) console.log(job.id, job.error?.message)
  * await deadLetters.retry({ queue: 'mails', reason: 'max_attempts_exhausted' })
  */
-export function admin(database: Database, { schema, sealingKeys, allowTargets, by }: AdminOptions = {}): Admin {
-  const calls = new Calls(database, schema, by)
+export function admin(database: Database, { schema, sealingKeys, allowTargets, by, exact }: AdminOptions = {}): Admin {
+  const calls = new Calls(database, schema, by, exact)
   const endpointRules = {
     sealingKeys: typeof sealingKeys === 'string' ? parseKeyring(sealingKeys) : sealingKeys,
     guard: allowTargets && targetGuard(allowTargets),

@@ -2,6 +2,7 @@
 
 import { translatingErrors } from '../database-errors.ts'
 import { type Database, toSql } from '../drivers.ts'
+import { exactJson } from '../exact-json.ts'
 import { quoteIdentifier, type Sql, type SqlValue } from '../sql.ts'
 
 /** One page of a list. */
@@ -22,12 +23,14 @@ export interface PageOptions {
 export class Calls {
   readonly #sql: Sql
   readonly #schema: string
+  readonly #exact: boolean
 
   /** Who asks, for the audit log; null: the database says who is connected. */
   readonly by: string | null
 
-  constructor(database: Database, schema = 'millrace', by: string | null = null) {
+  constructor(database: Database, schema = 'millrace', by: string | null = null, exact = false) {
     this.by = by
+    this.#exact = exact
     this.#sql = toSql(database)
     this.#schema = quoteIdentifier(schema)
   }
@@ -36,6 +39,13 @@ export class Calls {
   async value<T>(call: string, params: readonly SqlValue[] = []): Promise<T | undefined> {
     const [row] = await this.#query<{ value: T | null }>(`select ${this.#schema}.${call} as value`, params)
     return row?.value ?? undefined
+  }
+
+  /** The same of what has payloads in it, whose numbers are exact where that was asked for. */
+  async json<T>(call: string, params: readonly SqlValue[]): Promise<T | undefined> {
+    if (!this.#exact) return this.value<T>(call, params)
+    const [row] = await this.#query<{ value: string | null }>(`select ${this.#schema}.${call}::text as value`, params)
+    return (exactJson(row?.value ?? 'null') as T | null) ?? undefined
   }
 
   /** The rows that a function answers, as objects. */

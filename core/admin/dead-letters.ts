@@ -79,7 +79,7 @@ export class DeadLetters {
 
   /** Undefined: the job is no dead letter. */
   async get(id: Id): Promise<DeadLetter | undefined> {
-    return this.#calls.value('dead_letter_detail($1::text::bigint)', [checkId(id)])
+    return this.#calls.json('dead_letter_detail($1::text::bigint)', [checkId(id)])
   }
 
   /**

@@ -109,12 +109,12 @@ export class Jobs {
   async list(filter: JobFilter = {}, { limit, cursor, full }: ListOptions = {}): Promise<Page<JobRow | JobView>> {
     const params = [filterJson(filter), cursor ?? null, limit ?? null, full ?? false]
     const call = 'list_jobs($1::text::jsonb, $2::text, $3::text::int, $4::text::boolean)'
-    return (await this.#calls.value(call, params)) as Page<JobRow | JobView>
+    return (await this.#calls.json(call, params)) as Page<JobRow | JobView>
   }
 
   /** One job with its attempts; undefined when there is none (any more). */
   async get(id: Id): Promise<JobDetail | undefined> {
-    return this.#calls.value('job_detail($1::text::bigint)', [checkId(id)])
+    return this.#calls.json('job_detail($1::text::bigint)', [checkId(id)])
   }
 
   /** Retries failed and cancelled jobs at once, with all of the kind's attempts before them; waiting ones run now. */

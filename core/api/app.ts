@@ -155,7 +155,7 @@ export function apiApp(options: ApiOptions): Hono {
 /** Tells now what is wrong with the options, not at a request. @throws {MillraceError} `invalid_configuration`, `invalid_keyring` */
 function adminMaker({ sql, schema }: Services, { sealingKeys, allowTargets = [] }: ApiOptions) {
   const keyring = typeof sealingKeys === 'string' ? parseKeyring(sealingKeys) : sealingKeys
-  const adminFor = (by: string) => admin(sql, { schema, by, sealingKeys: keyring, allowTargets })
+  const adminFor = (by: string) => admin(sql, { schema, by, sealingKeys: keyring, allowTargets, exact: true })
   adminFor('')
   return adminFor
 }

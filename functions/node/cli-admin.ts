@@ -44,7 +44,7 @@ export function adminCommand<const O extends Options>(
     try {
       const target = `${withoutPassword(url)}${schema === 'millrace' ? '' : `, schema ${schema}`}`
       const options = command.adminOptions?.(given.values as ValuesOf<O>)
-      const acting = admin(sql, { schema, by: values.by ?? whoever(), ...options })
+      const acting = admin(sql, { schema, by: values.by ?? whoever(), exact: true, ...options })
       await command.run({ ...given, sql, schema, admin: acting, target } as unknown as AdminRun<O>)
     } finally {
       await sql.end()

@@ -2,6 +2,7 @@
 
 import { createClient } from '../../core/client.ts'
 import type { EnqueueOptions } from '../../core/enqueue.ts'
+import { exactJson } from '../../core/exact-json.ts'
 import type { Kind } from '../../core/kind.ts'
 import { waitFor } from '../../core/wait-for.ts'
 import { adminCommand, ids, instant, one, seconds } from './cli-admin.ts'
@@ -47,7 +48,8 @@ const enqueueOptionsOf = (values: ValuesOf<typeof enqueueOptions>): EnqueueOptio
   delaySeconds: seconds('delay', values.delay),
   runAt: instant('run-at', values['run-at']),
   tags: values.tag,
-  metadata: values.metadata === undefined ? undefined : json('--metadata', values.metadata),
+  metadata:
+    values.metadata === undefined ? undefined : (json('--metadata', values.metadata) as EnqueueOptions['metadata']),
   tenant: values.tenant,
   orderingKey: values['ordering-key'],
   rateKey: values['rate-key'],
@@ -60,9 +62,9 @@ const anyKind = (name: string): Kind => ({
   args: { '~standard': { version: 1, vendor: 'millrace', validate: value => ({ value }) } },
 })
 
-function json(what: string, text: string) {
+function json(what: string, text: string): unknown {
   try {
-    return JSON.parse(text)
+    return exactJson(text)
   } catch (error) {
     throw new UsageError(`${what}: not JSON: ${error instanceof Error ? error.message : error}`)
   }
@@ -77,7 +79,7 @@ export const waitCommand = adminCommand({
   options: { timeout: { type: 'string', value: 'TIME', help: 'gives up after so long: 90s, 5m, 2h' } },
   async run({ positionals, values, sql, schema, json: asJson, result }) {
     const [id] = ids([one(positionals, 'id')]) as [string]
-    const job = await waitFor(sql, id, { schema, timeoutSeconds: seconds('timeout', values.timeout) })
+    const job = await waitFor(sql, id, { schema, exact: true, timeoutSeconds: seconds('timeout', values.timeout) })
     if (job.state === 'completed' || asJson) result(JSON.stringify(job.result), job)
     const error = printable(errorText(job.errors.at(-1) ?? null))
     if (job.state !== 'completed') throw new Failure(job.state, `job ${id} ended as ${job.state}: ${error}`)

@@ -1,5 +1,7 @@
 // `millrace job event`: sends a named event to a job.
 
+import { exactJson } from '../../core/exact-json.ts'
+import type { Json } from '../../core/json.ts'
 import { type EventAnswer, sendEvent } from '../../core/send-event.ts'
 import type { EventAction } from '../../core/wire.ts'
 import { adminCommand, ids } from './cli-admin.ts'
@@ -36,9 +38,9 @@ the rules of the wait).`,
 const textOf = (answer: EventAnswer): string =>
   answer.state === 'applied' ? `applied: the job is ${answer.jobState}` : answer.state
 
-function payloadIn(text: string | undefined) {
+function payloadIn(text: string | undefined): Json | undefined {
   try {
-    return text === undefined ? undefined : JSON.parse(text)
+    return text === undefined ? undefined : (exactJson(text) as Json)
   } catch (error) {
     throw new UsageError(`--payload: not JSON: ${error instanceof Error ? error.message : error}`)
   }

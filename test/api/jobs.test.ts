@@ -1,7 +1,7 @@
 // Jobs over the admin API: enqueue with every option, look, wait, retry, cancel, move, page through lists.
 
 import { describe, expect, it, vi } from 'vitest'
-import { neverDone, useApi } from '../support/api.ts'
+import { KEYS, neverDone, useApi } from '../support/api.ts'
 import { claimAll, close, completed, enqueue, failed, fatal, only, running, view } from '../support/engine-database.ts'
 
 const api = useApi()
@@ -39,6 +39,15 @@ describe('enqueueing', () => {
     const [row] = await api.sql`select rate_key from millrace.deferred where id = ${id}`
     expect(row?.rate_key).toBe('r')
     expect(await post(given)).toMatchObject({ status: 409, body: { error: { code: 'unique_conflict' } } })
+  })
+
+  it('keeps whole numbers beyond those of doubles, and tells them', async () => {
+    const args = '{"id":12345678901234567890}'
+    const { id } = (await post(`{"kind":"resize","args":${args}}`)).body
+    for (const path of [`/api/jobs/${id}`, `/api/jobs?id=${id}&full=true`]) {
+      const response = await api.app.request(path, { headers: { authorization: `Bearer ${KEYS.all}` } })
+      expect(await response.text()).toContain(`"args":${args}`)
+    }
   })
 
   it('takes many, all or none', async () => {

@@ -1,6 +1,7 @@
 // `millrace job`: lists, one job with all that is known, enqueue, wait, retry, cancel.
 
 import { expect, test } from 'vitest'
+import { exactJson } from '../../core/exact-json.ts'
 import { claimAll, close, enqueue, failed, fatal, only, view } from '../support/engine-database.ts'
 import { useOperator } from '../support/operator.ts'
 
@@ -93,6 +94,21 @@ test('wait: prints the result of a completed job; the status tells of any other 
   const failure = await millrace(`job wait ${bad}`)
   expect(failure).toMatchObject({ status: 1, stdout: '' })
   expect(failure.stderr).toBe(`millrace: job ${bad} ended as failed: reported: no such order [failed]\n`)
+})
+
+test('whole numbers beyond those of doubles stay what they are', async () => {
+  const given = '{"id":12345678901234567890,"more":[-9007199254740993]}'
+  const id = (await millrace(`job enqueue resize ${given}`)).stdout.trim()
+  await close(database, only(await claimAll(database)), {
+    ...{ kind: 'completed', result: exactJson('9007199254740993') },
+  } as never)
+  const shown = await Promise.all(
+    [...[`job show ${id}`, `job show ${id} --json`, `job wait ${id}`, `job wait ${id} --json`]].map(command =>
+      millrace(command),
+    ),
+  )
+  for (const { stdout } of shown) expect(stdout).toContain('9007199254740993')
+  for (const { stdout } of shown.slice(0, 2)) expect(stdout).toContain(given)
 })
 
 test('cancel and retry: the answer for each job; status 1 where one was left as it is', async () => {
