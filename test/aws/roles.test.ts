@@ -48,6 +48,7 @@ const onLambda = useLambda(async () => {
   }
   return {
     jobs: fixture('receiver.ts'),
+    slow: fixture('receiver.ts', { timeoutMs: 4_000 }),
     callbacks: role('callbacks'),
     api: role('api', { MILLRACE_API_KEYS: API_KEY }),
     tick: role('tick', tick),
@@ -69,8 +70,7 @@ function started(context: TestContext) {
   return { lambda: local, database: workOn(shared) }
 }
 
-const invoked = (mode: 'sync' | 'callback', more: object = {}) =>
-  ({ lambda: { function: 'jobs' }, mode, ...more }) as const
+const invoked = (mode: 'sync' | 'callback') => ({ lambda: { function: 'jobs' }, mode }) as const
 
 test('a job from a transaction is invoked, calls back, and is told by webhook', async context => {
   const { lambda, database } = started(context)
@@ -142,8 +142,9 @@ test('ticks take turns: while one is at work, others end at once', async context
 
 test("a tick ends before its function's time-out, and hands back what it waits for", async context => {
   const { lambda, database } = started(context)
-  await database.declare([{ name: 'work_4', target: invoked('sync', { requestTimeoutSeconds: 60 }) }], [], 'slow')
-  const ended = ending(lambda, 'jobs')
+  const target = { lambda: { function: 'slow' }, mode: 'sync', requestTimeoutSeconds: 60 } as const
+  await database.declare([{ name: 'work_4', target }], [], 'slow')
+  const ended = ending(lambda, 'slow')
   const id = await database.enqueue('work_4', { do: 'hang' })
   expect(await tick('short')).toMatchObject({ claimed: 1, dispatched: 1, closed: 0 })
   expect(await database.job(id)).toMatchObject({ state: 'available', attempt: 2, errors: [] })
