@@ -115,7 +115,7 @@ async function cluster({ sql, schema }: Given, facts: Facts): Promise<string> {
 
 async function leader({ admin, values }: Given, facts: Facts): Promise<string> {
   const leaders = await admin.runtimes.leaders()
-  const alive = leaders.find(({ alive }) => alive)
+  const alive = leaders.find(({ alive, name }) => alive && name === 'maintenance')
   facts.leader = alive?.holder ?? null
   if (alive) return `${alive.holder}, epoch ${alive.epoch}`
   if (values.ticks) return 'nobody leads just now'
