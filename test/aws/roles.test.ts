@@ -4,6 +4,7 @@ import { toSql } from 'millrace'
 import { formatKeyring, generateWebhookSecret } from 'millrace/protocol'
 import { afterAll, expect, type TestContext, test, vi } from 'vitest'
 import { MaintenanceEngine } from '../../core/maintenance-engine.ts'
+import { runCli } from '../support/cli.ts'
 import { useDatabase } from '../support/database.ts'
 import { keyring } from '../support/ingress.ts'
 import { listening } from '../support/lambda/listening.ts'
@@ -136,6 +137,8 @@ test('ticks take turns: while one is at work, others end at once', async context
   await engine.lead('another', 30, 'scheduled tick')
   expect(await tick()).toEqual({ skipped: 'another one is at work' })
   expect(await database.job(id)).toMatchObject({ state: 'available' })
+  const { stdout } = await runCli(['health', '--ticks', '--json'], { env: { DATABASE_URL: database.url } })
+  expect(JSON.parse(stdout)).toMatchObject({ leader: null })
   await engine.resign('another', 'scheduled tick')
   expect(await tick()).toMatchObject({ claimed: 1 })
 })

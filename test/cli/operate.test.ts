@@ -171,7 +171,7 @@ test('health and runtime list: each check by its name; what fails decides the st
   expect(missing).toMatchObject({ status: 1, stdout: expect.stringMatching(/\nFAILS +schema +there is none/) })
 
   await database.engine.runtimeStart('worker-1')
-  await database.sql`insert into millrace.leader values ('main', 'worker-1', 1, now() + interval '1 minute')`
+  await database.sql`insert into millrace.leader values ('maintenance', 'worker-1', 1, now() + interval '1 minute')`
   await enqueue(database.sql, 1, { queue: 'mails' })
   const [well, runtimes, lagging, ticks] = await Promise.all([
     json('health'),
