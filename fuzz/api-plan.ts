@@ -8,6 +8,9 @@ import { type Plan, wires } from './ingress-plan.ts'
 import { asJson, encoded, headers, junk, number, text, value } from './values.ts'
 import { KEYS, type World } from './world.ts'
 
+const mostly = <T, U>(right: fc.Arbitrary<T>, wrong: fc.Arbitrary<U>): fc.Arbitrary<T | U> =>
+  fc.oneof({ weight: 12, arbitrary: right }, { weight: 1, arbitrary: wrong })
+
 /** A value as a schema has it, mostly. */
 function like(schema: JsonSchema, depth = 0): fc.Arbitrary<unknown> {
   const right = schema.anyOf ? fc.oneof(...schema.anyOf.map(one => like(one, depth))) : ofType(schema, depth)
@@ -26,9 +29,9 @@ function ofOneType(type: string, schema: JsonSchema, depth: number): fc.Arbitrar
     case 'string':
       return textLike(schema)
     case 'integer':
-      return fc.oneof(fc.integer({ min: minimum, max: Math.min(maximum, minimum + 100) }), number)
+      return mostly(fc.integer({ min: minimum, max: Math.min(maximum, minimum + 100) }), number)
     case 'number':
-      return fc.oneof(fc.double({ min: minimum, max: maximum, noNaN: true }), number)
+      return mostly(fc.double({ min: minimum, max: maximum, noNaN: true }), number)
     case 'boolean':
       return fc.boolean()
     case 'array':
@@ -48,24 +51,29 @@ const name = fc.oneof(
 function textLike({ enum: values, format, pattern }: JsonSchema): fc.Arbitrary<string> {
   if (values) return fc.constantFrom(...values)
   if (format)
-    return fc.constantFrom(
-      '2026-11-20T00:00:00Z',
-      '2026-11-20T00:00:00.5+01:00',
-      '9999-12-31T23:59:59Z',
-      '2026-13-01',
-      '-1',
+    return mostly(
+      fc.constantFrom('2026-11-20T00:00:00Z', '2026-11-20T00:00:00.5+01:00', '9999-12-31T23:59:59Z'),
+      fc.constantFrom('2026-13-01', '-1'),
     )
-  const plain = pattern ? fc.nat({ max: 300 }).map(String) : name
-  return fc.oneof({ weight: 12, arbitrary: plain }, { weight: 1, arbitrary: text })
+  return mostly(pattern ? fc.nat({ max: 300 }).map(String) : name, text)
 }
+
+type Field = fc.Arbitrary<unknown>
 
 function objectLike({ properties = {}, required = [] }: JsonSchema, depth: number): fc.Arbitrary<unknown> {
   const fields = Object.fromEntries(Object.entries(properties).map(([name, schema]) => [name, like(schema, depth + 1)]))
-  const known = fc.record(fields, { requiredKeys: required.filter(name => name in fields) })
+  const needed = required.filter(name => name in fields)
+  const optional = Object.keys(fields).filter(name => !needed.includes(name))
+  const all = fc.record(fields, { requiredKeys: needed })
+  // Of many together some are in each other's way.
+  const few = fc
+    .shuffledSubarray(optional, { maxLength: Math.min(optional.length, 2) })
+    .chain(names => fc.record(Object.fromEntries([...needed, ...names].map(name => [name, fields[name] as Field]))))
   const stray = fc.dictionary(fc.oneof(text, fc.constantFrom('tags', 'args', 'metadata')), value, { maxKeys: 1 })
   return fc.oneof(
-    { weight: 6, arbitrary: known },
-    fc.tuple(known, stray).map(([a, b]) => ({ ...b, ...a })),
+    { weight: 9, arbitrary: few },
+    { weight: 3, arbitrary: all },
+    fc.tuple(all, stray).map(([a, b]) => ({ ...b, ...a })),
   )
 }
 
@@ -82,18 +90,25 @@ const queryOf = (route: Route): fc.Arbitrary<string> => {
     text.filter(name => name !== 'wait_seconds'),
     text,
   )
-  const one = fc.oneof(...known.map(arbitrary => ({ weight: 6, arbitrary })), { weight: 1, arbitrary: stray })
-  return fc
-    .array(one, { maxLength: 3 })
-    .map(pairs =>
-      pairs.length === 0 ? '' : `?${pairs.map(([name, given]) => `${encoded(name)}=${encoded(given)}`).join('&')}`,
-    )
+  const one = fc.oneof(...known.map(arbitrary => ({ weight: 12, arbitrary })), { weight: 1, arbitrary: stray })
+  const pairs = fc.array(one, { maxLength: known.length === 0 ? 1 : 3 })
+  return (known.length === 0 ? mostly(fc.constant([]), pairs) : pairs).map(pairs =>
+    pairs.length === 0 ? '' : `?${pairs.map(([name, given]) => `${encoded(name)}=${encoded(given)}`).join('&')}`,
+  )
 }
 
 /** Ids of jobs that there are, names that there are, and others. */
-const segment = fc.oneof(
+const segment = (parameter: string): fc.Arbitrary<(world: World) => string> =>
+  fc.oneof({ weight: 12, arbitrary: parameter === ':name' ? nameSegment : idSegment }, anySegment)
+
+const idSegment = fc.oneof(
   { weight: 4, arbitrary: fc.nat().map(nth => (world: World) => idIn(world, nth)) },
   fc.nat({ max: 30 }).map(id => () => String(id)),
+)
+const nameSegment = name.map(given => () => given)
+const anySegment = fc.oneof(
+  idSegment,
+  nameSegment,
   text.map(name => () => encoded(name) || 'x'),
   fc
     .constantFrom('default', 'own', 'others', '%00', '%ff', '9999999999999999999', '-1', '1.0', '0x1')
@@ -114,11 +129,12 @@ const requestsOf = (
   fc.oneof({ weight: 5, arbitrary: fc.constantFrom(...routes) }, fc.constantFrom(...apiRoutes)).chain(route =>
     fc
       .record({
-        ...{ nth: fc.nat(), segments: fc.array(segment, { minLength: 2, maxLength: 2 }), query: queryOf(route) },
+        ...{ nth: fc.nat(), query: queryOf(route) },
+        segments: fc.tuple(...(route.path.match(/:\w+/g) ?? []).map(segment)),
         method: fc.oneof({ weight: 30, arbitrary: fc.constant(route.method as string) }, fc.constantFrom(...METHODS)),
-        body: fc.oneof({ weight: 8, arbitrary: like(route.body ?? { type: 'object' }).map(asJson) }, junk),
+        body: fc.oneof({ weight: 15, arbitrary: like(route.body ?? { type: 'object' }).map(asJson) }, junk),
         type: fc.oneof({ weight: 30, arbitrary: fc.constant('application/json') }, text.map(encoded)),
-        ...{ extra: fc.oneof({ weight: 5, arbitrary: fc.constant([]) }, headers), wire: wires(isStranger) },
+        ...{ extra: mostly(fc.constant([]), headers), wire: wires(isStranger) },
       })
       .map(
         ({ nth, segments, query, method, body, type, extra, wire }): Plan =>

@@ -1,8 +1,10 @@
 // What an answer must be like, whatever was sent.
 
 import { apiRoutes, openApiDocument } from '../core/api/app.ts'
+import type { Scope } from '../core/api-key.ts'
 import { ANSWER_HEADERS } from '../core/request-limits.ts'
 import type { Reply, Shot } from './shot.ts'
+import { MAX_BODY_BYTES, SECRET, TENANT } from './world.ts'
 
 /** As docs/protocol.md has them. */
 const INGRESS_CODES: Readonly<Record<number, readonly string[]>> = {
@@ -36,8 +38,14 @@ const INTERNAL =
 /** Who sent it: nobody we know, or somebody with a right signature or key. */
 export type Sender = 'stranger' | 'known'
 
+/** What a sender's key of the API is for. */
+export interface Rights {
+  readonly scopes: readonly Scope[]
+  readonly isTenant?: true
+}
+
 /** What is wrong with the answer; undefined: nothing. */
-export function faultOf(shot: Shot, reply: Reply, sender: Sender): string | undefined {
+export function faultOf(shot: Shot, reply: Reply, sender: Sender, rights?: Rights): string | undefined {
   const { status, text } = reply
   // What is no whole request may be hung up on.
   if (status === 0) return shot.wire === undefined ? 'no answer' : undefined
@@ -45,8 +53,33 @@ export function faultOf(shot: Shot, reply: Reply, sender: Sender): string | unde
   if (INTERNAL.test(text)) return 'internal words'
   const missing = Object.entries(ANSWER_HEADERS).find(([name, value]) => reply.headers.get(name) !== value)
   if (missing) return `the header ${missing[0]} is ${reply.headers.get(missing[0])}`
-  if (status < 400) return sender === 'stranger' ? strangersSuccess(shot, reply) : undefined
+  if (status < 400 && sender === 'stranger') return strangersSuccess(shot, reply)
+  if (status < 400) return tooLarge(shot) ?? (shot.door === 'api' && rights ? trespass(shot, reply, rights) : undefined)
   return refusalFault(shot, reply, sender)
+}
+
+const tooLarge = ({ method, body }: Shot): string | undefined =>
+  !/^(GET|HEAD|OPTIONS)$/.test(method) && (body?.length ?? 0) > MAX_BODY_BYTES ? 'a body beyond the limit' : undefined
+
+/** What went well though the key is not for it. */
+function trespass(shot: Shot, { text }: Reply, { scopes, isTenant }: Rights): string | undefined {
+  const [path = '', query] = shot.path.split('?')
+  const method = shot.method === 'HEAD' ? 'GET' : shot.method
+  const route = routes.find(route => route.method === method && route.pattern.test(path))
+  if (route?.scope && !scopes.includes(route.scope)) return `nobody has the scope ${route.scope}`
+  if (!isTenant) return undefined
+  if (route && route.tenants === undefined) return 'this is not for tenants'
+  if (text.includes(SECRET) || text.includes('"tenant":"other"')) return "another tenant's data"
+  const asked = [...new URLSearchParams(query).getAll('tenant'), tenantIn(shot.body)]
+  return asked.some(tenant => tenant !== undefined && tenant !== TENANT) ? "in another tenant's name" : undefined
+}
+
+function tenantIn(body: Uint8Array | undefined): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body)).tenant
+  } catch {
+    return undefined
+  }
 }
 
 /** A bit that was flipped may have made any path of a known one. */
@@ -84,9 +117,16 @@ interface Described {
 }
 
 const document = openApiDocument() as { paths: Record<string, Record<string, Described | undefined>> }
+const patternOf = (path: string): RegExp => new RegExp(`^${path.replaceAll('.', '\\.').replaceAll(/:\w+/g, '[^/]+')}$`)
+const routes = apiRoutes.map(({ method, path, scope, tenants }) => ({
+  method,
+  scope,
+  tenants,
+  pattern: patternOf(path),
+}))
 const templates = [...new Set(apiRoutes.map(({ path }) => path))].map(path => ({
   path: path.replaceAll(/:(\w+)/g, '{$1}'),
-  pattern: new RegExp(`^${path.replaceAll('.', '\\.').replaceAll(/:\w+/g, '[^/]+')}$`),
+  pattern: patternOf(path),
 }))
 
 /** Of the operation in the document; of a path or a method that there is not, those that anything may have. */

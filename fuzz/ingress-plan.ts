@@ -14,7 +14,7 @@ import {
   signCompatible,
 } from 'millrace/protocol'
 import type { Shot, Wire } from './shot.ts'
-import { asJson, headers, junk, meant, text } from './values.ts'
+import { asJson, headers, junk, meant, sized, text } from './values.ts'
 import { foreign, keyring, type World } from './world.ts'
 
 /** What is decided before there is a world: shots are made of it there. */
@@ -240,23 +240,31 @@ export const strangers: fc.Arbitrary<Plan> = fc.oneof(
 )
 
 const signedCallback: fc.Arbitrary<Plan> = action.chain(action =>
-  fc.record({ nth: fc.nat(), body: bodyOf(action), isBound: fc.boolean(), extra: headers, wire: wires(false) }).map(
-    ({ nth, body, isBound, extra, wire }): Plan =>
-      world => {
-        const id = callbackIdOf(keyring, refIn(world, nth))
-        const proof: Header = isBound
-          ? [SIGNATURE, bound({ id, action, body: bytes(body) })]
-          : [BEARER, signCompatible(keyIn(keyring), id)]
-        return {
-          door: 'ingress',
-          method: 'POST',
-          path: `/api/callbacks/${id}/${action}`,
-          headers: [proof, ...extra],
-          body,
-          wire,
-        }
-      },
-  ),
+  fc
+    .record({
+      nth: fc.nat(),
+      body: fc.oneof({ weight: 20, arbitrary: bodyOf(action) }, sized),
+      isBound: fc.boolean(),
+      extra: headers,
+      wire: wires(false),
+    })
+    .map(
+      ({ nth, body, isBound, extra, wire }): Plan =>
+        world => {
+          const id = callbackIdOf(keyring, refIn(world, nth))
+          const proof: Header = isBound
+            ? [SIGNATURE, bound({ id, action, body: bytes(body) })]
+            : [BEARER, signCompatible(keyIn(keyring), id)]
+          return {
+            door: 'ingress',
+            method: 'POST',
+            path: `/api/callbacks/${id}/${action}`,
+            headers: [proof, ...extra],
+            body,
+            wire,
+          }
+        },
+    ),
 )
 
 const signedEvent: fc.Arbitrary<Plan> = fc

@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import type { TestDatabase } from 'millrace/testing'
 import { enqueuers, keyless, operators, readers, tenants } from './api-plan.ts'
-import { faultOf, type Sender } from './checks.ts'
+import { faultOf, type Rights, type Sender } from './checks.ts'
 import { changed, type Digest } from './digest.ts'
 import { type Plan, signed, strangers } from './ingress-plan.ts'
 import { describeShot, send } from './shot.ts'
@@ -29,12 +29,17 @@ export interface FuzzReport {
 /** Of one round, in its order. */
 const ROUND = {
   strangers: { plan: fc.oneof(strangers, strangers, keyless), count: 300, sender: 'stranger' },
-  readers: { plan: readers, count: 80, sender: 'known' },
-  enqueuers: { plan: enqueuers, count: 40, sender: 'known' },
+  readers: { plan: readers, count: 80, sender: 'known', rights: { scopes: ['read'] } },
+  enqueuers: { plan: enqueuers, count: 40, sender: 'known', rights: { scopes: ['enqueue'] } },
   signed: { plan: signed, count: 120, sender: 'known' },
-  tenants: { plan: tenants, count: 80, sender: 'known' },
+  tenants: {
+    plan: tenants,
+    count: 80,
+    sender: 'known',
+    rights: { scopes: ['enqueue', 'read', 'operate'], isTenant: true },
+  },
   operators: { plan: operators, count: 80, sender: 'known' },
-} as const satisfies Record<string, { plan: fc.Arbitrary<Plan>; count: number; sender: Sender }>
+} as const satisfies Record<string, { plan: fc.Arbitrary<Plan>; count: number; sender: Sender; rights?: Rights }>
 
 type Phase = keyof typeof ROUND
 type Round = Readonly<Record<Phase, readonly Plan[]>>
@@ -48,6 +53,9 @@ const SHRINKING_MS = 60_000
 /** What senders with a right signature have no business with. */
 const OUT_OF_REACH =
   /^(setting|segment|manifest|kind|queue|schedule|batch|endpoint|endpoint_secret|api_key|audit_log|claim_log|leader|cluster|runtime|follow_up)$/
+
+/** But for these: endpoints of their own, and when their key was used. */
+const TENANTS_TOO = /^(endpoint|endpoint_secret|audit_log|api_key)$/
 
 /** Of any length up to that, so that what fails can be shortened. */
 const upTo = (count: number, plan: fc.Arbitrary<Plan>): fc.Arbitrary<Plan[]> =>
@@ -120,7 +128,12 @@ class Shooter {
     const third = await world.digest()
     expectSame('Functions and enqueuers', outOfReach(second, third))
     await this.#shoot(world, 'tenants', round.tenants)
-    if ((await world.standing()) !== standing) throw new Error("Another tenant's jobs were changed")
+    if ((await world.standing()) !== standing) throw new Error("Another tenant's jobs or endpoints were changed")
+    const fourth = await world.digest()
+    expectSame(
+      'Tenants',
+      outOfReach(third, fourth).filter(table => !TENANTS_TOO.test(table)),
+    )
     await this.#shoot(world, 'operators', round.operators)
   }
 
@@ -150,7 +163,8 @@ class Shooter {
     const name = `${phase} ${shot.door} ${reply.status}`
     this.answers[name] = (this.answers[name] ?? 0) + 1
 
-    const fault = faultOf(shot, reply, ROUND[phase].sender)
+    const { sender, rights }: { sender: Sender; rights?: Rights } = ROUND[phase]
+    const fault = faultOf(shot, reply, sender, rights)
     if (fault === undefined) return
     throw new Error(
       `${fault}, by ${phase}: ${describeShot(shot)}\nanswered ${reply.status} ${reply.text.slice(0, 500)}`,

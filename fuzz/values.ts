@@ -74,7 +74,9 @@ const form: fc.Arbitrary<string> = fc
   .map(pairs => pairs.map(([name, value]) => `${encoded(name)}=${encoded(value)}`).join('&'))
 
 /** One more than the limit, and one that is not. */
-const sized = fc.constantFrom(65_000, 65_536, 65_537, 200_000).map(size => `{"payload":"${'x'.repeat(size - 14)}"}`)
+export const sized: fc.Arbitrary<Uint8Array<ArrayBuffer>> = fc
+  .constantFrom(65_000, 65_536, 65_537, 200_000)
+  .map(size => utf8(`{"payload":"${'x'.repeat(size - 14)}"}`))
 
 export const encoded = (text: string): string => encodeURIComponent(text.toWellFormed())
 
@@ -84,7 +86,7 @@ export const junk: fc.Arbitrary<Uint8Array<ArrayBuffer> | undefined> = fc.oneof(
   { weight: 4, arbitrary: jsonText.map(utf8) },
   form.map(utf8),
   fc.uint8Array({ maxLength: 200 }).map(bytes => new Uint8Array(bytes)),
-  { weight: 1, arbitrary: sized.map(utf8) },
+  { weight: 1, arbitrary: sized },
 )
 
 /** Properties of which each is there or not, right or anything. */

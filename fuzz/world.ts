@@ -21,8 +21,10 @@ const keyOf = (letter: string): string => `mk_${letter.repeat(43)}`
 export const KEYS = { all: keyOf('a'), enqueue: keyOf('e'), read: keyOf('r'), operate: keyOf('o') } as const
 const apiKeys = `${KEYS.all};${KEYS.enqueue}:enqueue;${KEYS.read}:read;${KEYS.operate}:operate`
 
-const MAX_BODY_BYTES = 64 * 1024
-const TENANT = 'acme'
+export const MAX_BODY_BYTES = 64 * 1024
+export const TENANT = 'acme'
+/** Stands in the arguments of all jobs but the tenant's. */
+export const SECRET = 'not for acme'
 const STATES = 8
 
 export interface World {
@@ -37,7 +39,7 @@ export interface World {
   /** Jobs in every state. */
   refill(): Promise<void>
   digest(): Promise<Digest>
-  /** What is known of the bystanders. */
+  /** What is known of the bystanders, and of endpoints that are not the tenant's. */
   standing(): Promise<string>
   close(): Promise<void>
 }
@@ -52,9 +54,15 @@ export async function makeWorld(database: TestDatabase): Promise<World> {
   const digest = await digester(sql)
 
   /** A job for each state; the attempts of those that ran. */
-  async function fill(metadata: object): Promise<{ ids: string[]; claimed: AttemptRef[] }> {
+  async function fill(metadata: { readonly tenant?: string }): Promise<{ ids: string[]; claimed: AttemptRef[] }> {
     const jobs = Array.from({ length: STATES }, (_, n) => ({
-      ...{ kind: 'work', args: { n }, metadata, max_attempts: n === 7 ? 1 : 5, tags: ['fuzz'] },
+      ...{
+        kind: 'work',
+        args: { n, ...(metadata.tenant !== TENANT && { secret: SECRET }) },
+        metadata,
+        max_attempts: n === 7 ? 1 : 5,
+        tags: ['fuzz'],
+      },
       ...(n === 0 && { delay_seconds: 3600 }),
     }))
     const rows = await sql<{ id: string }[]>`
@@ -73,6 +81,7 @@ export async function makeWorld(database: TestDatabase): Promise<World> {
   return {
     ...{ sql, keys, attempts, bystanders, digest, targets: served.targets },
     async refill() {
+      await ownedAgain(sql)
       for (const metadata of [{}, { tenant: TENANT }]) attempts.push(...(await fill(metadata)).claimed)
       attempts.splice(0, attempts.length - 60)
       bystanders.push(...(await fill({ tenant: 'other' })).ids)
@@ -82,7 +91,10 @@ export async function makeWorld(database: TestDatabase): Promise<World> {
       const [row] = await sql<{ known: string }[]>`
         select string_agg(coalesce(millrace.job_detail(id::bigint)::text, 'none'), ',' order by id) as known
         from unnest(${arrayLiteral(bystanders)}::text::text[]) id`
-      return row?.known ?? ''
+      const endpoints = await sql`
+        select to_jsonb(e) as endpoint, (select count(*) from millrace.endpoint_secret s where s.endpoint = e.name) as secrets
+        from millrace.endpoint e where tenant is distinct from ${TENANT} order by name`
+      return `${row?.known} ${JSON.stringify(endpoints)}`
     },
     async close() {
       await served.close()
@@ -119,8 +131,17 @@ async function declare(sql: postgres.Sql): Promise<void> {
     followUps: [{ on: ['completed', 'failed'], enqueue: 'after', args: { of: { $path: '$.job_id' } } }],
   })
   await syncManifest(sql, defineManifest({ kinds: [work] }))
-  await admin(sql).endpoints.create({ name: 'others', url: 'https://others.example/hooks', tenant: 'other' })
-  await admin(sql).endpoints.create({ name: 'own', url: 'https://own.example/hooks', tenant: TENANT })
+}
+
+/** Whatever an operator has done with them. */
+async function ownedAgain(sql: postgres.Sql): Promise<void> {
+  const { endpoints } = admin(sql)
+  for (const [name, tenant] of Object.entries({ others: 'other', own: TENANT })) {
+    const url = `https://${name}.example/hooks`
+    await endpoints
+      .create({ name, url, tenant })
+      .catch(() => sql`update millrace.endpoint set tenant = ${tenant} where name = ${name}`)
+  }
 }
 
 async function makeKeys(sql: postgres.Sql): Promise<World['keys']> {
