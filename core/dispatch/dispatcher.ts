@@ -23,7 +23,15 @@ import type { LambdaInvoker } from './lambda-invoker.ts'
 import { requestFor, type Sender } from './request.ts'
 import { type Route, Routes } from './route.ts'
 import { type Transport, TransportError } from './transport.ts'
-import { NO_CALLBACK_URL, NO_LAMBDA_INVOKER, noTarget, RELEASE, throttledBefore, unbuilt } from './unsent.ts'
+import {
+  endpointBusy,
+  NO_CALLBACK_URL,
+  NO_LAMBDA_INVOKER,
+  noTarget,
+  RELEASE,
+  throttledBefore,
+  unbuilt,
+} from './unsent.ts'
 import { type Verdict, verdictOn, verdictOnFailure } from './verdict.ts'
 
 export interface DispatcherOptions {
@@ -56,6 +64,8 @@ const SHORTEST_REST_MS = 10
 const LONGEST_PAUSE_IN_HAND_MS = 2_000
 /** An endpoint may be put off for a day; whoever else is at its origin, other tenants among them, is not at its word. */
 const LONGEST_PAUSE_BY_ENDPOINT_MS = 60_000
+/** Deliveries share a queue, which is left out of claims while too many of them wait here. */
+const LONGEST_WAIT_FOR_ENDPOINT_MS = 2_000
 
 export class Dispatcher {
   readonly #options: DispatcherOptions
@@ -230,15 +240,19 @@ export class Dispatcher {
     if (route === undefined) return noTarget(job)
     if (route.lambda !== undefined && this.#options.lambdaInvoker === undefined) return NO_LAMBDA_INVOKER
     if (route.mode === 'callback' && this.#options.sender.callbackBase === undefined) return NO_CALLBACK_URL
-    const pause = this.#gateOf(route).pausedFor(Date.now())
-    return pause > LONGEST_PAUSE_IN_HAND_MS ? throttledBefore(route, pause) : undefined
+    const gate = this.#gateOf(route)
+    const pause = gate.pausedFor(Date.now())
+    if (pause > LONGEST_PAUSE_IN_HAND_MS) return throttledBefore(route, pause)
+    return route.slowsDown && gate.isBusy ? endpointBusy(route) : undefined
   }
 
   #sendInTurn(job: ClaimedJob, route: Route, send: () => Promise<Verdict>): Promise<Verdict> {
     const gate = this.#gateOf(route)
     this.#hands.waits(job.queue)
+    const tooLong = route.slowsDown ? setTimeout(() => gate.giveUp(), LONGEST_WAIT_FOR_ENDPOINT_MS) : undefined
     return new Promise(resolve => {
       gate.add(async go => {
+        clearTimeout(tooLong)
         this.#hands.waitsNoMore(job.queue)
         const verdict = go ? await send() : undefined
         if (verdict) this.#tell(gate, route, verdict)

@@ -13,6 +13,7 @@ export class Gate {
   #inFlight = 0
   #waiting: Task[] = []
   #pausedUntil = 0
+  #tired = false
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(most: number) {
@@ -23,6 +24,18 @@ export class Gate {
   /** Milliseconds until the target may be tried again; 0 when it may be now. */
   pausedFor(now: number): number {
     return Math.max(0, this.#pausedUntil - now)
+  }
+
+  /** True from {@link giveUp} until there is a place again. */
+  get isBusy(): boolean {
+    return this.#tired && this.#isFull
+  }
+
+  /** Somebody has waited for too long: withdraws all that wait, unless it is a pause that they wait for. */
+  giveUp(): void {
+    if (!this.#isFull) return
+    this.#tired = true
+    this.withdraw()
   }
 
   /** Starts the task as soon as there is a place. */
@@ -58,8 +71,12 @@ export class Gate {
     for (const task of tasks) void task(false)
   }
 
+  get #isFull(): boolean {
+    return this.#inFlight >= Math.floor(this.#limit)
+  }
+
   #pump(): void {
-    while (this.#waiting.length > 0 && this.#inFlight < Math.floor(this.#limit)) {
+    while (this.#waiting.length > 0 && !this.#isFull) {
       const pause = this.pausedFor(Date.now())
       if (pause > 0) {
         clearTimeout(this.#timer)
@@ -75,6 +92,7 @@ export class Gate {
     void task(true).finally(() => {
       this.#inFlight--
       this.#pump()
+      if (!this.#isFull) this.#tired = false
     })
   }
 }

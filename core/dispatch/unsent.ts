@@ -32,6 +32,10 @@ export const NO_LAMBDA_INVOKER = putBack(
 export const noTarget = ({ kind }: ClaimedJob): Verdict =>
   putBack('no_target', `kind ${kind} is not declared with a target (yet)`)
 
+/** Others' deliveries share the queue: they do not wait for an endpoint that takes its time. */
+export const endpointBusy = ({ origin }: Route): Verdict =>
+  putBack('throttled', `${origin} has not answered as many requests as it may have`, PUT_BACK_MS * (1 + Math.random()))
+
 export const throttledBefore = ({ origin }: Route, pause: number): Verdict =>
   putBack('throttled', `${origin} asked to wait`, pause)
 

@@ -169,6 +169,27 @@ describe('an origin is slowed down', () => {
   })
 })
 
+test('an endpoint that does not answer keeps nobody else waiting', async () => {
+  const database = await freshDatabase()
+  const answer = Promise.withResolvers<void>()
+  const hangs = await startFunctionServer(async () => {
+    await answer.promise
+    return { status: 204 }
+  })
+  const shop = await startWebhookEndpoint(secret)
+  await database.declare([{ name: 'elsewhere', target: { url: hangs.url, mode: 'sync', concurrency: 1 } }])
+  const { endpoints } = webhooks(database)
+  await endpoints.create({ name: 'hangs', url: hangs.url, secret })
+  await endpoints.create({ name: 'shop', url: shop.url, secret })
+  const more = 200 // than are claimed at once and may wait
+  for (let i = 0; i < more; i++) await endpoints.test('hangs')
+  await endpoints.test('shop')
+  const work = await database.maintain({ listen: true })
+  await shop.deliveries.first({})
+  await work.events.until({ ...WEBHOOK, state: 'available', code: 'throttled' }, more - 1)
+  answer.resolve()
+})
+
 describe('a change of an endpoint holds at once', () => {
   test('its url and its secret', async () => {
     const database = workOn(shared)
