@@ -213,7 +213,7 @@ $$;
 create function millrace.endpoint_problem(name text, url text, tenant text, kinds text[], events text[], description text default null)
 returns text language sql immutable as $$
   select case
-    when name is null or length(name) not between 1 and 200 then 'name has 1 to 200 characters'
+    when name is null or length(name) not between 1 and 200 or name in ('.', '..') then 'name has 1 to 200 characters and is not . or ..'
     when not coalesce(url ~* '^https?://[^/]' and length(url) <= 2000, false) then 'url is an absolute http(s) URL'
     when url ~ '^[^/]*//[^/?#\\]*@' then 'url carries no credentials'
     when length(tenant) not between 1 and 200 then 'tenant has 1 to 200 characters'

@@ -90,6 +90,7 @@ describe('an endpoint', () => {
 
   it.each([
     [{ name: '' }, 'name has 1 to 200'],
+    [{ name: '..' }, 'not . or ..'],
     [{ url: 'shop.example' }, 'url is an absolute'],
     [{ url: `https://${'a'.repeat(2000)}` }, 'url is an absolute'],
     [{ tenant: '' }, 'tenant has'],
