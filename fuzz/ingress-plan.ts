@@ -89,6 +89,7 @@ const FORGERIES: Readonly<Record<string, (signing: Signing) => readonly Header[]
   'other body': signing => [[SIGNATURE, bound({ ...signing, body: new Uint8Array([...signing.body, 32]) })]],
   'other deployment': signing => [[SIGNATURE, bound(signing, keyIn(foreign))]],
   'other key of ours': signing => [[SIGNATURE, bound(signing, keyring.keys[1])]],
+  'other time': signing => [[SIGNATURE, bound(signing).replace(/\d(?=,)/, digit => String((Number(digit) + 1) % 10))]],
   'too old': signing => [[SIGNATURE, bound(signing, keyIn(keyring), Date.now() - 400_000)]],
   'too new': signing => [[SIGNATURE, bound(signing, keyIn(keyring), Date.now() + 400_000)]],
   'bearer of another': ({ other }) => [[BEARER, signCompatible(keyIn(keyring), other)]],
@@ -157,7 +158,10 @@ const EVENT_PATHS = ['', '/resume', '/complete', '/fail', '/retry'] as const sat
   | ''
 )[]
 
-const BAD_TOKENS: readonly ((token: string, at: number) => string)[] = [
+/** `other`: of another job. */
+const BAD_TOKENS: readonly ((token: string, at: number, other: string) => string)[] = [
+  (token, _, other) => withPart(token, 1, other),
+  token => withPart(token, 2, 'cGFpRA'),
   (token, at) => token.slice(0, -64) + flipped(token.slice(-64), at),
   token => token.replace('k1', 'k0'),
   token => token.replace('k1', 'k9'),
@@ -171,6 +175,8 @@ const BAD_TOKENS: readonly ((token: string, at: number) => string)[] = [
   () => '%00',
   () => `k1.1.${'a'.repeat(3_900)}.${'0'.repeat(64)}`,
 ]
+
+const withPart = (token: string, nth: number, part: string): string => token.split('.').with(nth, part).join('.')
 
 const tokenOf = (id: string, name: string, action: EventAction): string =>
   eventToken(eventKey(keyIn(keyring), id), id, name, action)
@@ -195,7 +201,8 @@ const strangersEvent: fc.Arbitrary<Plan> = fc
         const right = tokenOf(refIn(world, nth).id, 'paid', actionAt(end))
         // Besides those that were altered: the right one for something else.
         const token =
-          BAD_TOKENS[bad]?.(right, at) ?? tokenOf(refIn(world, nth).id, 'paid', end === '' ? 'resume' : 'event')
+          BAD_TOKENS[bad]?.(right, at, refIn(world, nth + 1).id) ??
+          tokenOf(refIn(world, nth).id, 'paid', end === '' ? 'resume' : 'event')
         return { door: 'ingress', method, path: `/api/events/${token}${end}`, headers: extra, body, wire }
       },
   )
