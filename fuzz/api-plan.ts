@@ -98,12 +98,20 @@ const queryOf = (route: Route): fc.Arbitrary<string> => {
 }
 
 /** Ids of jobs that there are, names that there are, and others. */
-const segment = (parameter: string): fc.Arbitrary<(world: World) => string> =>
-  fc.oneof({ weight: 12, arbitrary: parameter === ':name' ? nameSegment : idSegment }, anySegment)
+const segmentsOf = ({ path }: Route): fc.Arbitrary<((world: World) => string)[]> => {
+  const id = path.startsWith('/api/dead-letters') ? deadSegment : idSegment
+  const parameters = path.match(/:\w+/g) ?? []
+  return fc.tuple(...parameters.map(parameter => mostly(parameter === ':name' ? nameSegment : id, anySegment)))
+}
 
 const idSegment = fc.oneof(
   { weight: 4, arbitrary: fc.nat().map(nth => (world: World) => idIn(world, nth)) },
   fc.nat({ max: 30 }).map(id => () => String(id)),
+)
+const deadSegment = fc.nat().map(
+  nth =>
+    ({ dead }: World) =>
+      dead[nth % dead.length] ?? '1',
 )
 const nameSegment = name.map(given => () => given)
 const anySegment = fc.oneof(
@@ -130,7 +138,7 @@ const requestsOf = (
     fc
       .record({
         ...{ nth: fc.nat(), query: queryOf(route) },
-        segments: fc.tuple(...(route.path.match(/:\w+/g) ?? []).map(segment)),
+        segments: segmentsOf(route),
         method: fc.oneof({ weight: 30, arbitrary: fc.constant(route.method as string) }, fc.constantFrom(...METHODS)),
         body: fc.oneof({ weight: 15, arbitrary: like(route.body ?? { type: 'object' }).map(asJson) }, junk),
         type: fc.oneof({ weight: 30, arbitrary: fc.constant('application/json') }, text.map(encoded)),

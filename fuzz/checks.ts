@@ -58,8 +58,9 @@ export function faultOf(shot: Shot, reply: Reply, sender: Sender, rights?: Right
   return refusalFault(shot, reply, sender)
 }
 
+/** Of other methods nobody reads the body. */
 const tooLarge = ({ method, body }: Shot): string | undefined =>
-  !/^(GET|HEAD|OPTIONS)$/.test(method) && (body?.length ?? 0) > MAX_BODY_BYTES ? 'a body beyond the limit' : undefined
+  method.toUpperCase() === 'POST' && (body?.length ?? 0) > MAX_BODY_BYTES ? 'a body beyond the limit' : undefined
 
 /** What went well though the key is not for it. */
 function trespass(shot: Shot, { text }: Reply, { scopes, isTenant }: Rights): string | undefined {

@@ -36,6 +36,8 @@ export interface World {
   readonly attempts: AttemptRef[]
   /** Jobs of others, which nobody who is no operator may change. */
   readonly bystanders: string[]
+  /** Jobs that ended as dead letters, anybody's. */
+  readonly dead: string[]
   /** Jobs in every state. */
   refill(): Promise<void>
   digest(): Promise<Digest>
@@ -50,7 +52,7 @@ export async function makeWorld(database: TestDatabase): Promise<World> {
   await declare(sql)
   const keys = await makeKeys(sql)
   const served = await serveBoth(sql)
-  const [attempts, bystanders]: [AttemptRef[], string[]] = [[], []]
+  const [attempts, bystanders, dead]: [AttemptRef[], string[], string[]] = [[], [], []]
   const digest = await digester(sql)
 
   /** A job for each state; the attempts of those that ran. */
@@ -79,13 +81,15 @@ export async function makeWorld(database: TestDatabase): Promise<World> {
   }
 
   return {
-    ...{ sql, keys, attempts, bystanders, digest, targets: served.targets },
+    ...{ sql, keys, attempts, bystanders, dead, digest, targets: served.targets },
     async refill() {
       await ownedAgain(sql)
       for (const metadata of [{}, { tenant: TENANT }]) attempts.push(...(await fill(metadata)).claimed)
       attempts.splice(0, attempts.length - 60)
       bystanders.push(...(await fill({ tenant: 'other' })).ids)
       bystanders.splice(0, bystanders.length - STATES)
+      const rows = await sql<{ id: string }[]>`select id::text from millrace.dead_letter order by id desc limit 8`
+      dead.splice(0, dead.length, ...rows.map(({ id }) => id))
     },
     async standing() {
       const [row] = await sql<{ known: string }[]>`
