@@ -270,4 +270,7 @@ describe('load', () => {
 
 /** Resolves with the code of the reason once the signal fires. */
 const reasonOf = (signal: AbortSignal): Promise<string> =>
-  new Promise(resolve => signal.addEventListener('abort', () => resolve(signal.reason.code)))
+  new Promise(resolve => {
+    if (signal.aborted) resolve(signal.reason.code)
+    signal.addEventListener('abort', () => resolve(signal.reason.code))
+  })

@@ -136,7 +136,8 @@ describe('callback mode: an event is accepted, and the function calls back', () 
     const id = await send('callback', 'stranger', { args: { do: 'return' } })
     const payload = expect.stringContaining('Not signed by a known key')
     expect(await ended()).toMatchObject({ error: 'Unhandled', payload })
-    expect(await database.job(id)).toMatchObject({ state: 'waiting_external' })
+    // Put on record a moment after Lambda has taken it.
+    await expect.poll(() => database.job(id), { interval: 10 }).toMatchObject({ state: 'waiting_external' })
   })
 
   test('cancelled while it runs: the callback closes nothing any more', async context => {
