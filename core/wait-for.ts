@@ -3,12 +3,12 @@
 import { decodePayloads, type PayloadCodec } from './codec.ts'
 import { translatingErrors } from './database-errors.ts'
 import { type Database, toSql } from './drivers.ts'
+import type { JobView } from './engine-rows.ts'
 import { MillraceError } from './errors.ts'
 import { exactJson } from './exact-json.ts'
 import { checkId } from './job-id.ts'
 import type { Json } from './json.ts'
 import { quoteIdentifier } from './sql.ts'
-import type { JobView } from './sql-engine.ts'
 
 export interface GetJobOptions {
   /** The schema that `millrace migrate` was told to use: `millrace`. */

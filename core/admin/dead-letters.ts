@@ -1,8 +1,8 @@
 // Dead letters: failed jobs that wait for somebody to look at them.
 
+import type { JobError } from '../engine-rows.ts'
 import { checkId, type Id } from '../job-id.ts'
 import type { Json } from '../json.ts'
-import type { JobError } from '../sql-engine.ts'
 import type { Calls, Page, PageOptions } from './calls.ts'
 import type { Lane } from './jobs.ts'
 

@@ -1,7 +1,7 @@
 // Jobs as operators see them: lists, one with its attempts, retry, cancel, another lane.
 
+import type { JobError, JobView } from '../engine-rows.ts'
 import { checkId, type Id, idsLiteral } from '../job-id.ts'
-import type { JobError, JobView } from '../sql-engine.ts'
 import type { JobState } from '../wire.ts'
 import type { Calls, Page, PageOptions } from './calls.ts'
 import type { JobFollowUpProblem } from './follow-ups.ts'

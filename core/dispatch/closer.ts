@@ -3,9 +3,10 @@
 import { isDataError } from '../database-errors.ts'
 import type { Delivered, DeliverItem } from '../delivery-report.ts'
 import { attemptName, type Closed, type CloseItem, type Outcome, type WaitItem } from '../engine.ts'
+import type { ClaimedJob } from '../engine-rows.ts'
 import { groupedAttempts } from '../grouped-attempts.ts'
 import { grouped } from '../grouping.ts'
-import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
+import type { SqlEngine } from '../sql-engine.ts'
 import { type Registered, registerWait } from '../waits/register.ts'
 import type { OnEvent } from './events.ts'
 

@@ -1,7 +1,7 @@
 // Takes webhook deliveries to their endpoints, and puts on record what became of them.
 
 import type { Closed, Outcome } from '../engine.ts'
-import type { ClaimedJob } from '../sql-engine.ts'
+import type { ClaimedJob } from '../engine-rows.ts'
 import type { Closer } from './closer.ts'
 import { type Delivery, deliveryOf, deliveryParts, excerptOf, isFor, reportOn } from './delivery.ts'
 import type { Endpoint, Endpoints } from './endpoints.ts'

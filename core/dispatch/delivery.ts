@@ -3,11 +3,11 @@
 
 import type { DeliveryReport } from '../delivery-report.ts'
 import type { Outcome } from '../engine.ts'
+import type { ClaimedJob } from '../engine-rows.ts'
 import type { Json } from '../json.ts'
 import { utf8 } from '../protocol/bytes.ts'
 import { signWebhook, type WebhookHeaders, type WebhookMessage } from '../protocol/webhook.ts'
 import { isAsymmetric, signWebhookAsymmetric } from '../protocol/webhook-ed25519.ts'
-import type { ClaimedJob } from '../sql-engine.ts'
 import type { Route } from './route.ts'
 import type { Answer } from './transport.ts'
 import type { Sent } from './verdict.ts'

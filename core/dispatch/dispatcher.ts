@@ -4,11 +4,10 @@
 // record). Whatever fails on the way, the attempt stays open in the database and is closed by somebody: by the function's
 // callback, by a later call of ours, or by rescue once this process is gone.
 
-import type { Outcome } from '../engine.ts'
+import type { ClaimedJob } from '../engine-rows.ts'
 import { deriveSealingKeyring } from '../protocol/sealing.ts'
 import { Signal } from '../signal.ts'
-import type { ClaimedJob, SqlEngine } from '../sql-engine.ts'
-import type { WaitRequest } from '../waits/register.ts'
+import type { SqlEngine } from '../sql-engine.ts'
 import { authorized, type Credentials } from './authorize.ts'
 import { Closer } from './closer.ts'
 import { Deliverer } from './deliverer.ts'
@@ -20,6 +19,7 @@ import { Hands } from './hands.ts'
 import type { Idle } from './idle.ts'
 import { invoke } from './invoke.ts'
 import type { LambdaInvoker } from './lambda-invoker.ts'
+import { Recorder } from './recorder.ts'
 import { requestFor, type Sender } from './request.ts'
 import { type Route, Routes } from './route.ts'
 import { type Transport, TransportError } from './transport.ts'
@@ -73,7 +73,7 @@ export class Dispatcher {
   readonly #routes: Routes
   readonly #endpoints: Endpoints
   readonly #deliverer: Deliverer
-  readonly #closer: Closer
+  readonly #recorder: Recorder
   readonly #gates = new Map<string, Gate>()
   readonly #abort = new AbortController()
   readonly #settled = new Signal()
@@ -98,9 +98,10 @@ export class Dispatcher {
       options.ambiguitySeconds,
     )
     this.#endpoints = new Endpoints(options.engine, deriveSealingKeyring(options.sender.keyring))
-    this.#closer = new Closer(options.engine, options.onEvent)
+    const closer = new Closer(options.engine, options.onEvent)
+    this.#recorder = new Recorder(closer, options.onEvent)
     this.#deliverer = new Deliverer({
-      ...{ endpoints: this.#endpoints, routes: this.#routes, closer: this.#closer },
+      ...{ endpoints: this.#endpoints, routes: this.#routes, closer },
       ...{ transport: options.transport, onEvent: options.onEvent, signal: this.#abort.signal },
       inTurn: async (job, route, send) => this.#unsendable(job, route) ?? this.#sendInTurn(job, route, send),
     })
@@ -228,7 +229,7 @@ export class Dispatcher {
       const verdict =
         this.#unsendable(job, route) ??
         (await this.#sendInTurn(job, route as Route, () => this.#send(job, route as Route)))
-      await this.#record(job, verdict)
+      await this.#recorder.record(job, verdict)
     } catch (error) {
       this.#options.onEvent({ type: 'error', during: `job ${job.id}`, error })
     }
@@ -286,36 +287,6 @@ export class Dispatcher {
     gate.throttled(pauseMs, Date.now())
     this.#options.onEvent({ type: 'throttled', origin: route.origin, pauseMs })
     if (pauseMs > LONGEST_PAUSE_IN_HAND_MS) gate.withdraw()
-  }
-
-  async #record(job: ClaimedJob, verdict: Verdict): Promise<void> {
-    const { id, kind, attempt } = job
-    if (verdict.do === 'close') return this.#close(job, verdict.outcome)
-    if (verdict.do === 'wait') return this.#wait(job, verdict.wait)
-    await this.#closer.park(job, verdict.timeoutSeconds)
-    const { code } = verdict
-    this.#options.onEvent({ type: 'parked', job: id, kind, attempt, ...(code !== undefined && { code }) })
-  }
-
-  async #wait(job: ClaimedJob, wait: WaitRequest): Promise<void> {
-    const { segment, id, kind, attempt } = job
-    try {
-      const waited = await this.#closer.wait({ segment, id, attempt, ...wait })
-      const type = waited.answer === 'waiting' ? 'waiting' : 'closed'
-      if (type === 'waiting') return this.#options.onEvent({ type, job: id, kind, attempt, name: wait.name })
-      const state = 'state' in waited ? waited.state : 'unknown'
-      this.#options.onEvent({ type, job: id, kind, attempt, state, fresh: waited.answer === 'applied' })
-    } catch (error) {
-      const message = `the wait cannot be stored: ${error instanceof Error ? error.message : String(error)}`
-      await this.#close(job, { kind: 'failed', retryable: false, error: { code: 'invalid_wait', message } })
-    }
-  }
-
-  async #close(job: ClaimedJob, outcome: Outcome): Promise<void> {
-    const { segment, id, kind, attempt } = job
-    const { state, fresh } = await this.#closer.close({ segment, id, attempt, outcome })
-    const error = 'error' in outcome ? outcome.error : undefined
-    this.#options.onEvent({ type: 'closed', job: id, kind, attempt, state, fresh, ...error })
   }
 
   async #lookAgain(job: ClaimedJob): Promise<Route | undefined> {

@@ -1,11 +1,11 @@
 // Builds the request that hands a job to its function.
 
 import type { AttemptRef } from '../engine.ts'
+import type { ClaimedJob } from '../engine-rows.ts'
 import { utf8 } from '../protocol/bytes.ts'
 import { callbackUrl, eventsUrl } from '../protocol/callback-url.ts'
 import { callbackIdOf, dispatchHeaders } from '../protocol/dispatch-headers.ts'
 import type { Keyring } from '../protocol/keyring.ts'
-import type { ClaimedJob } from '../sql-engine.ts'
 import { INVOKE } from '../wire.ts'
 import type { Route } from './route.ts'
 import type { DispatchRequest } from './transport.ts'

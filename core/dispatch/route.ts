@@ -1,7 +1,8 @@
 // Where a job goes: its kind's target or, for a webhook delivery, its endpoint, parsed once and kept.
 
+import type { ClaimedJob, KindRow, TargetRow } from '../engine-rows.ts'
 import { type LambdaFunction, lambdaNameOf } from '../lambda-target.ts'
-import type { ClaimedJob, KindRow, SqlEngine, TargetRow } from '../sql-engine.ts'
+import type { SqlEngine } from '../sql-engine.ts'
 import type { SecretReference } from '../target-auth.ts'
 import { targetUrlOf } from '../target-url.ts'
 import { CALLBACK_TIMEOUT_SECONDS } from '../wire.ts'

@@ -1,7 +1,7 @@
 // Verdicts on jobs that no function has seen, and why.
 
 import type { Outcome } from '../engine.ts'
-import type { ClaimedJob } from '../sql-engine.ts'
+import type { ClaimedJob } from '../engine-rows.ts'
 import type { Route } from './route.ts'
 import type { Verdict } from './verdict.ts'
 

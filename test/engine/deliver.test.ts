@@ -5,8 +5,8 @@ import { admin, type DeliveryFilter } from 'millrace/admin'
 import { describe, expect, it } from 'vitest'
 import type { Delivered, DeliverItem } from '../../core/delivery-report.ts'
 import type { Outcome } from '../../core/engine.ts'
+import type { ClaimedJob } from '../../core/engine-rows.ts'
 import { MaintenanceEngine } from '../../core/maintenance-engine.ts'
-import type { ClaimedJob } from '../../core/sql-engine.ts'
 import { claimAll, only, ref, useEngine } from '../support/engine-database.ts'
 
 const database = useEngine()

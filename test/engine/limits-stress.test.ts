@@ -3,7 +3,8 @@
 import type postgres from 'postgres'
 import { expect, it } from 'vitest'
 import { toSql } from '../../core/drivers.ts'
-import { type ClaimedJob, SqlEngine } from '../../core/sql-engine.ts'
+import type { ClaimedJob } from '../../core/engine-rows.ts'
+import { SqlEngine } from '../../core/sql-engine.ts'
 import { claimAll, completed, enqueue, failed, only, ref, released, useEngine } from '../support/engine-database.ts'
 import { openIn, setQueue } from '../support/queues.ts'
 

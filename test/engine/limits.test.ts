@@ -1,8 +1,8 @@
 // Limits of a queue over all dispatchers: attempts open at once, and attempts per second.
 
 import { describe, expect, it } from 'vitest'
+import type { ClaimedJob } from '../../core/engine-rows.ts'
 import { arrayLiteral } from '../../core/sql.ts'
-import type { ClaimedJob } from '../../core/sql-engine.ts'
 import {
   claim,
   claimAgain,

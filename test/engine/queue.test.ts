@@ -1,7 +1,7 @@
 // What operators do to queues, how queues share a dispatcher, and the order within one.
 
 import { describe, expect, it } from 'vitest'
-import type { ClaimedJob } from '../../core/sql-engine.ts'
+import type { ClaimedJob } from '../../core/engine-rows.ts'
 import {
   claim,
   claimAgain,

@@ -3,7 +3,7 @@
 import { admin } from 'millrace/admin'
 import { describe, expect, it } from 'vitest'
 import type { Outcome } from '../../core/engine.ts'
-import type { ClaimedJob } from '../../core/sql-engine.ts'
+import type { ClaimedJob } from '../../core/engine-rows.ts'
 import { claimAll, only, ref, running, useEngine } from '../support/engine-database.ts'
 
 const database = useEngine()

@@ -1,7 +1,7 @@
 // Attempts that nobody will close: parked ones past their deadline, and those of dispatchers that died.
 
 import { describe, expect, it, vi } from 'vitest'
-import type { ClaimedJob } from '../../core/sql-engine.ts'
+import type { ClaimedJob } from '../../core/engine-rows.ts'
 import {
   claim,
   claimAgain,

@@ -1,7 +1,7 @@
 // How a job comes into each state of the table, always with one attempt behind it.
 
 import type { Outcome } from '../../core/engine.ts'
-import type { ClaimedJob } from '../../core/sql-engine.ts'
+import type { ClaimedJob } from '../../core/engine-rows.ts'
 import {
   claimAll,
   close,

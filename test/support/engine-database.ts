@@ -4,7 +4,8 @@ import { toSql } from 'millrace'
 import postgres from 'postgres'
 import { beforeEach, onTestFinished } from 'vitest'
 import type { AttemptRef, Closed, Outcome } from '../../core/engine.ts'
-import { type ClaimedJob, type JobView, SqlEngine } from '../../core/sql-engine.ts'
+import type { ClaimedJob, JobView } from '../../core/engine-rows.ts'
+import { SqlEngine } from '../../core/sql-engine.ts'
 import { useDatabase } from './database.ts'
 
 const TABLES = [

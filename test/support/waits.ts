@@ -2,7 +2,7 @@
 
 import { expect } from 'vitest'
 import type { AttemptRef, EventItem, EventTaken, Tried, Waited, WaitItem } from '../../core/engine.ts'
-import type { ClaimedJob } from '../../core/sql-engine.ts'
+import type { ClaimedJob } from '../../core/engine-rows.ts'
 import { type EngineDatabase, type EnqueueOptions, ref, running } from './engine-database.ts'
 
 export interface Waits {
