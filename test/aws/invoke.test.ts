@@ -187,8 +187,9 @@ describe('without an answer of Lambda', () => {
     const lambda = onLambda(context)
     const { work, send } = await invoking(context, lambda.url)
     const ended = ending(lambda, 'slow')
+    const begun = lambda.begun.of({ function: 'slow' }).length
     const id = await send('sync', 'slow', { args: { do: 'hang' } })
-    await work.events.first({ type: 'dispatched', job: id })
+    await lambda.begun.until({ function: 'slow' }, begun + 1)
     await work.stop(0)
     expect(work.events.of({ type: 'closed', job: id })).toMatchObject([{ state: 'available' }])
     await ended()

@@ -63,6 +63,8 @@ const arnOf = (name: string) => `arn:aws:lambda:eu-west-1:123456789012:function:
 /** Functions behind one endpoint, as `AWS_ENDPOINT_URL_LAMBDA` takes it. */
 export class LocalLambda {
   readonly invoked = new Recorder<Invoked>()
+  /** Invocations that somebody waits for, as they begin. */
+  readonly begun = new Recorder<{ readonly function: string }>()
   readonly finished = new Recorder<Finished>()
   readonly #functions: ReadonlyMap<string, Deployed>
   readonly #folders: readonly string[]
@@ -148,6 +150,7 @@ export class LocalLambda {
       fn.waiting.push({ payload, arn })
       return this.#drain(fn)
     }
+    this.begun.push({ function: name })
     const sandbox = fn.sandboxes.find(({ busy }) => !busy) as Sandbox
     const { payload: answer, error } = await this.#run(fn, sandbox, payload, arn)
     tell(200)
