@@ -92,5 +92,15 @@ function callbackPart(callbackId: string | undefined, { callbackBase, callbackPr
   return `,"callback_id":"${callbackId}","callback_url":${JSON.stringify(url)}`
 }
 
-const eventsPart = ({ callbackBase, eventsPrefix }: Sender): string =>
-  callbackBase === undefined ? '' : `,"events_url":${JSON.stringify(eventsUrl(callbackBase, eventsPrefix))}`
+const eventsParts = new WeakMap<Sender, string>()
+
+/** The same in every dispatch of a sender. */
+function eventsPart(sender: Sender): string {
+  const { callbackBase, eventsPrefix } = sender
+  if (callbackBase === undefined) return ''
+  const known = eventsParts.get(sender)
+  if (known !== undefined) return known
+  const part = `,"events_url":${JSON.stringify(eventsUrl(callbackBase, eventsPrefix))}`
+  eventsParts.set(sender, part)
+  return part
+}

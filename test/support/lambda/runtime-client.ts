@@ -2,7 +2,7 @@
 
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -24,12 +24,23 @@ export async function runtimeClient(): Promise<string | { missing: string }> {
   // Test files that start together compile it once.
   const lock = `${home}.lock`
   while (!existsSync(program) && !(await isOurs(lock))) await setTimeout(500)
-  if (existsSync(program)) return program
   try {
-    return await install(home, program)
+    if (existsSync(program)) return program
+    const failed = `${home}.missing`
+    const known = await failureIn(failed)
+    if (known !== undefined) return { missing: known }
+    const made = await install(home, program)
+    if (typeof made !== 'string') await writeFile(failed, made.missing)
+    return made
   } finally {
     await rm(lock, { recursive: true, force: true })
   }
+}
+
+/** Why it could not be installed a while ago: test files that come later need not try again. */
+async function failureIn(file: string): Promise<string | undefined> {
+  const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: 0 }))
+  return Date.now() - mtimeMs < 600_000 ? await readFile(file, 'utf8') : undefined
 }
 
 /** A lock that is older than an installation takes is of one that was killed. */
