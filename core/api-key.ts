@@ -2,6 +2,7 @@
 
 import { blake3 } from '@noble/hashes/blake3.js'
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
+import { base64url } from './protocol/base64.ts'
 
 /** `enqueue`: jobs in; `read`: look at everything; `operate`: retry, cancel, pause and the like. */
 export type Scope = 'enqueue' | 'read' | 'operate'
@@ -12,11 +13,7 @@ export const SCOPES: readonly Scope[] = ['enqueue', 'read', 'operate']
 export const API_KEY_FORM = /^mk_[A-Za-z0-9_-]{43}$/
 
 /** A new key, to be shown once: `mk_` and 32 random bytes. */
-export function generateApiKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(32))
-  const text = btoa(String.fromCharCode(...bytes))
-  return `mk_${text.replaceAll('+', '-').replaceAll('/', '_').replace('=', '')}`
-}
+export const generateApiKey = (): string => `mk_${base64url(crypto.getRandomValues(new Uint8Array(32)))}`
 
 /** BLAKE3. A key has 256 random bits, so that a slow hash would protect nothing. */
 export const apiKeyHash = (key: string): Uint8Array => blake3(utf8ToBytes(key))

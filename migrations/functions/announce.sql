@@ -56,8 +56,13 @@ create function millrace.events_of(state "char", error jsonb, waiting boolean) r
   select case when waiting then '{waiting}'
     else array_remove(array[
       case when state = 'r' then 'retried' else millrace.end_name(state) end,
-      case when state <> 's' and error ->> 'code' in ('callback_timeout', 'dispatcher_lost', 'deadline_exceeded') then 'rescued' end
+      case when state <> 's' and error ->> 'code' = any (millrace.rescue_codes()) then 'rescued' end
     ], null) end
+$$;
+
+-- All there are.
+create function millrace.job_events() returns text[] language sql immutable as $$
+  select '{completed,retried,failed,cancelled,rescued,waiting}'::text[]
 $$;
 
 -- Which endpoints want to hear of an event: those of the job's tenant, and those of none. There may be very many of other tenants.

@@ -11,7 +11,7 @@ set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off 
     case when w.error ->> 'code' = 'wait_timeout' then 'wait_timeout'
       when w.outcome = 'fail' then 'terminal_error'
       when w.outcome = 'put_back' then 'put_back_limit'
-      when w.error ->> 'code' in ('callback_timeout', 'dispatcher_lost', 'deadline_exceeded') then w.error ->> 'code'
+      when w.error ->> 'code' = any (millrace.rescue_codes()) then w.error ->> 'code'
       else 'max_attempts_exhausted' end,
     j.lane, j.enqueued_at, j.attempt, j.max_attempts, j.kind, j.payload, j.tags, j.metadata,
     coalesce(a.progress, j.progress), millrace.with_error(j.errors, j.attempt, w.error), j.unique_key, j.unique_states, j.rate_key

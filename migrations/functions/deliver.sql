@@ -167,7 +167,7 @@ $$;
 -- Forgets deliveries whose retention is over, and secrets that sign no more.
 create function millrace.expire_deliveries(max_rows int) returns void language plpgsql as $$
 declare
-  over constant timestamptz := now() - make_interval(secs => (select value from millrace.setting where name = 'delivery_retention_seconds'));
+  over constant timestamptz := millrace.deliveries_kept_from();
 begin
   delete from millrace.endpoint_secret where expires_at <= now();
   for pass in 1..20 loop

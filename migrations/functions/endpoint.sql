@@ -217,7 +217,7 @@ returns text language sql immutable as $$
     when not coalesce(url ~* '^https?://[^/]' and length(url) <= 2000, false) then 'url is an absolute http(s) URL'
     when url ~ '^[^/]*//[^/?#\\]*@' then 'url carries no credentials'
     when length(tenant) not between 1 and 200 then 'tenant has 1 to 200 characters'
-    when not coalesce(events <> '{}' and events <@ array['completed', 'retried', 'failed', 'cancelled', 'rescued', 'waiting'], false)
+    when not coalesce(events <> '{}' and events <@ millrace.job_events(), false)
       then 'events are some of completed, retried, failed, cancelled, rescued and waiting'
     when kinds = '{}' then 'kinds is empty: leave it out for all of them'
     when length(description) > 1000 then 'description has at most 1000 characters'

@@ -106,7 +106,7 @@ $$;
 create function millrace.follow_up_declaration_problem(follow_up jsonb) returns text language sql stable as $$
   select case
     when name is null or length(name) not between 1 and 220 or starts_with(name, 'millrace' || '.') then 'name has 1 to 220 characters and is not built in'
-    when not coalesce(events <> '{}' and events <@ '{completed,retried,failed,cancelled,rescued,waiting}', false)
+    when not coalesce(events <> '{}' and events <@ millrace.job_events(), false)
       then 'events are some of completed, retried, failed, cancelled, rescued and waiting'
     when kinds = '{}' then 'kinds is empty: leave it out for all of them'
     when jsonb_typeof(f.job) is distinct from 'object'

@@ -60,6 +60,11 @@ begin
   from millrace.close_silent(silent.segments, silent.ids, silent.attempts, silent.codes) c;
 end $$;
 
+-- With which code an attempt has failed that rescue found without its function's or dispatcher's word.
+create function millrace.rescue_codes() returns text[] language sql immutable as $$
+  select '{callback_timeout,dispatcher_lost,deadline_exceeded}'::text[]
+$$;
+
 -- Open attempts whose callback or heartbeat is overdue, with the code of what is wrong.
 create function millrace.overdue() returns table (segment bigint, id bigint, attempt int, code text) language sql stable as $$
   select s.number, u.id, u.attempt,
