@@ -21,7 +21,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    // Many tests wait for processes of their own, so 2 cores have work for 3 workers: 6 minutes, with 2 workers 7.
+    // Many tests wait for processes of their own, so 2 cores have work for 3 workers.
     pool: 'threads',
     maxWorkers: Math.max(3, availableParallelism() - 1),
     testTimeout: 20_000,
